@@ -1,0 +1,42 @@
+"""The tree of errors that storage raises; the type decides who sees it.
+
+    DreambotError
+    ├── UserError            shown to the person as it is: one sentence that names the allowed values
+    └── StorageError         shown to us
+        ├── StoreBusy        the database stayed locked
+        ├── StoreFull        no room on the disk
+        └── LostClaim        the job is no longer ours: it was rescued, or cancelled
+
+A class's docstring is its default message.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class DreambotError(Exception):
+    """Something broke."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)) or "")
+
+
+class UserError(DreambotError):
+    """The request was wrong."""
+
+
+class StorageError(DreambotError):
+    """The store could not do what was asked."""
+
+
+class StoreBusy(StorageError):
+    """The database is locked by another program; try again in a moment."""
+
+
+class StoreFull(StorageError):
+    """The disk that holds the database is full."""
+
+
+class LostClaim(StorageError):
+    """The job is no longer claimed by this engine."""
