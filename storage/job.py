@@ -95,7 +95,8 @@ class Params:
     """What was asked for. A wrong value raises UserError where the object is made.
 
     `top_k` is None for the default: 10, at most half the pack's labels. `by` and nothing but `prompt`, `keep` matter to
-    a rerank. No more than `candidates` pictures can be kept. `seed` is always known: whoever makes Params draws one where the person gave none.
+    a rerank. No more than `candidates` pictures can be kept. `seed` is always known: whoever makes Params draws one
+    where the person gave none.
     """
 
     prompt: str
