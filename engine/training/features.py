@@ -67,6 +67,7 @@ class MobileNet:
         self.device, self.dtype = device, dtype
         program = json.loads(archive["program"].tobytes())
         self.steps: list[Layer | Add] = []
+        self.buffers: dict[tuple[int, ...], Tensor] = {}
         for op in program["ops"]:
             if op["op"] == "add":
                 self.steps.append(Add((op["inputs"][0], op["inputs"][1]), op["output"]))
@@ -88,6 +89,14 @@ class MobileNet:
         pooled = last.float().mean((2, 3))
         logits = functional.linear(pooled, self.head, self.head_bias)
         return Features((s4, s8, s16, s32), pooled, logits)
+
+    def bordered(self, purpose: int, n: int, channels: int, high: int, wide: int) -> Tensor:
+        """A zeroed channels-last buffer, kept: its user writes the same places every time, so the rest stays zero."""
+        key = (purpose, n, channels, high, wide)
+        if key not in self.buffers:
+            buffer = torch.empty(key[1:], dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
+            self.buffers[key] = buffer.zero_()
+        return self.buffers[key]
 
     def _layer(self, archive: Mapping[str, NDArray[Any]], op: dict[str, Any]) -> Layer:
         weight = torch.from_numpy(archive[f"w{op['weight']}"].astype(np.float32))
@@ -131,7 +140,7 @@ class _Trunk(torch.autograd.Function):
             if isinstance(step, Add):
                 live[step.output] = live[step.sources[0]] + live[step.sources[1]]
             else:
-                live[step.output] = _convolve(live[step.source], step)
+                live[step.output] = _convolve(live[step.source], step, net)
         if pictures.requires_grad:
             ctx.net, ctx.dtype = net, pictures.dtype
             rectified = [s.output for s in net.steps if isinstance(s, Layer) and s.relu6]
@@ -154,15 +163,17 @@ class _Trunk(torch.autograd.Function):
                 continue
             if step.relu6:
                 gradient = torch.ops.aten.hardtanh_backward(gradient, active.pop(step.output), 0.0, 6.0)
-            _pour(flow, step.source, _back(gradient, step))
+            _pour(flow, step.source, _back(gradient, step, net))
         return flow[0].to(ctx.dtype), None
 
 
-def _convolve(x: Tensor, layer: Layer) -> Tensor:
+def _convolve(x: Tensor, layer: Layer, net: MobileNet) -> Tensor:
     padding = layer.size // 2
     if layer.stride == 2:  # TensorFlow's SAME pads an even side after it only
-        x = functional.pad(x, (0, 1, 0, 1)).contiguous(memory_format=torch.channels_last)
-        padding = 0
+        n, channels, high, wide = x.shape
+        padded = net.bordered(0, n, channels, high + 1, wide + 1)
+        padded[:, :, :-1, :-1] = x
+        x, padding = padded, 0
     if x.device.type == "cpu":  # oneDNN's own fusion of convolution, bias and clamp
         attribute, scalars = ("hardtanh", [0.0, 6.0]) if layer.relu6 else ("none", [])
         fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
@@ -182,14 +193,12 @@ def _convolve(x: Tensor, layer: Layer) -> Tensor:
     return out.clamp_(0, 6) if layer.relu6 else out
 
 
-def _back(gradient: Tensor, layer: Layer) -> Tensor:
+def _back(gradient: Tensor, layer: Layer, net: MobileNet) -> Tensor:
     """The gradient with respect to the layer's input: a forward convolution with the turned kernel."""
     padding = layer.size // 2
     if layer.stride == 2:
         n, channels, high, wide = gradient.shape
-        spread = torch.zeros(
-            (n, channels, 2 * high + 2, 2 * wide + 2), dtype=gradient.dtype, device=gradient.device
-        ).contiguous(memory_format=torch.channels_last)
+        spread = net.bordered(1, n, channels, 2 * high + 2, 2 * wide + 2)
         spread[:, :, 2::2, 2::2] = gradient
         gradient, padding = spread, 0
     return functional.conv2d(gradient, layer.backward, None, 1, padding, 1, layer.groups)

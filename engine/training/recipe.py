@@ -1,0 +1,90 @@
+"""`gan.toml` as frozen objects: every number of a generator's training run.
+
+It knows names and types. It does not know what any number does.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+GAN = Path(__file__).with_name("gan.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The knobs from `start` pictures on."""
+
+    start: int
+    rate: float
+    identity: float
+    look: float
+    diversity: float
+    pixel: float
+    translate: float
+    cutout: float
+    cutout_share: float
+    colour: float
+    colour_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The whole file, flat."""
+
+    seed: int
+    variants: int
+    dim_z: int
+    dim_y: int
+    widths: tuple[int, ...]
+    look_dims: int
+    look_rounds: int
+    batch: int
+    betas: tuple[float, float]
+    decay_share: float
+    decay_to: float
+    half_life: int
+    average_every: int
+    checkpoint_seconds: float
+    snapshot_seconds: float
+    per_class: int
+    pictures: int
+    side: int
+    phases: tuple[Phase, ...]
+
+    def phase(self, shown: int) -> Phase:
+        """The knobs that hold after this many pictures."""
+        return [phase for phase in self.phases if phase.start <= shown][-1]
+
+    def rate(self, shown: int) -> float:
+        """The phase's rate, falling linearly at the end of the run."""
+        left = (1 - shown / self.pictures) / self.decay_share
+        return self.phase(shown).rate * max(self.decay_to, min(1.0, left))
+
+
+def load_recipe(path: Path, device: str) -> Recipe:
+    """Read the file; `device` chooses between its [cpu] and [cuda] batch."""
+    table = tomllib.loads(path.read_text())
+    phases = [Phase(start=int(row.pop("from")), **row) for row in table["phases"]]
+    if not phases or phases[0].start != 0:
+        raise ValueError(f"{path.name}: the first of [[phases]] must have from = 0.")
+    return Recipe(
+        seed=table["seed"],
+        variants=table["shape"]["variants"],
+        dim_z=table["shape"]["dim_z"],
+        dim_y=table["shape"]["dim_y"],
+        widths=tuple(table["shape"]["widths"]),
+        look_dims=table["looks"]["dims"],
+        look_rounds=table["looks"]["rounds"],
+        batch=table[device]["batch"],
+        betas=(table["adam"]["betas"][0], table["adam"]["betas"][1]),
+        decay_share=table["adam"]["decay_share"],
+        decay_to=table["adam"]["decay_to"],
+        half_life=table["average"]["half_life"],
+        average_every=table["average"]["every"],
+        checkpoint_seconds=table["watch"]["checkpoint_seconds"],
+        snapshot_seconds=table["watch"]["snapshot_seconds"],
+        per_class=table["watch"]["per_class"],
+        pictures=table["run"]["pictures"],
+        side=table["run"]["side"],
+        phases=tuple(sorted(phases, key=lambda phase: phase.start)),
+    )
