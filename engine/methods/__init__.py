@@ -1,0 +1,17 @@
+"""Methods: ways to make a picture, one paper a file. A plain table, so that grep finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.methods.found import Found, Past, Picture, Way
+from engine.methods.rerank import RERANK
+from engine.methods.search import SEARCH
+from storage.job import Method
+
+METHODS: Mapping[Method, Way] = {
+    Method.SEARCH: SEARCH,
+    Method.RERANK: RERANK,
+}
+
+__all__ = ["METHODS", "Found", "Past", "Picture", "Way"]

@@ -1,0 +1,193 @@
+"""`python -m engine`: the engine process, and the verbs that need its tensors or weights.
+
+The composition root: the only place in engine/ that knows concrete classes, the environment and signals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from engine.errors import DeviceBusy
+from engine.packs import Pack, find_packs
+from engine.settings import EngineSettings
+from storage.database import Database
+from storage.engines import EngineRow, Engines, PackRow
+from storage.errors import DreambotError, UserError
+from storage.feed import Feed
+from storage.heart import Heart
+from storage.images import ImageStore
+from storage.job import DREAM_METHODS
+from storage.queue import Queue
+from storage.rescue import Watch, boot, host, new_owner
+from storage.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from engine.runner import Device
+    from engine.service import Service
+
+log = logging.getLogger("engine")
+
+BUSY = 3  # exit status: another engine works on this device for this store
+RESCUE_S = 1.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 broken, 2 a wrong request, 3 the device is taken."""
+    # Threads that spin while they wait are 25 times slower as soon as another process wants a core (measured).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb")
+    catalog = verbs.add_parser("packs", help="what there is to draw with")
+    catalog.add_argument("what", choices=("list", "info", "verify"))
+    catalog.add_argument("name", nargs="?")
+    doctor = verbs.add_parser("doctor", help="the device and what it can do")
+    for sub in (catalog, doctor):
+        sub.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=os.environ.get("DREAMBOT_LOG", "INFO"), format="%(asctime)s %(name)s %(message)s")
+    try:
+        return _run(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)  # noqa: T201  (this is the program's voice)
+        return 2
+    except DeviceBusy as error:
+        log.info("%s", error)
+        return BUSY
+    except DreambotError:
+        log.exception("the engine cannot go on")
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = EngineSettings()
+    if arguments.verb is None:
+        asyncio.run(serve(settings, StoreSettings.load()))
+        return 0
+    from engine import catalog  # the verbs are not needed to serve
+
+    if arguments.verb == "packs":
+        return catalog.packs(settings, arguments.what, arguments.name, as_json=arguments.json)
+    return catalog.doctor(settings, as_json=arguments.json)
+
+
+async def serve(settings: EngineSettings, store: StoreSettings) -> None:
+    """Open everything, say that we are ready, work until SIGTERM."""
+    from engine.runner import (
+        ModelRunner,
+        choose_device,
+    )  # torch: seconds to import, so not before the arguments are read
+    from engine.service import Service
+
+    packs = find_packs(settings.packs)
+    device = choose_device(settings)
+    owner = new_owner()
+    with DeviceLock(store.home, device.name):
+        async with Database.open(store) as database:
+            runner = ModelRunner(packs, device)
+            engines = Engines(database)
+            service = Service(
+                queue=Queue(database, store),
+                feed=Feed(database, store.poll_s),
+                images=ImageStore(store.images),
+                space=runner.space,
+                run=runner.run,
+                trace=device.trace,
+                owner=owner,
+                room=store.room,
+                settings=settings,
+            )
+            for pack in packs.values():
+                seconds = await asyncio.to_thread(runner.warm_up, pack.name) if pack.offered else 0.0
+                await engines.publish_pack(_pack_row(pack, seconds))
+            await engines.register(_row(owner, device, packs))
+            heart = Heart(store, owner, allow=service.lively)
+            heart.start()
+            try:
+                await _until_told(service, Watch(store.silent_s))
+            finally:
+                heart.stop()
+            await engines.leave(owner)
+
+
+async def _until_told(service: Service, watch: Watch) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        service.stopping.set()
+        service.feed.nudge()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    rescuing = asyncio.create_task(_rescue(service.queue, watch))
+    try:
+        await service.serve()
+    finally:
+        rescuing.cancel()
+
+
+async def _rescue(queue: Queue, watch: Watch) -> None:
+    """What dead engines left behind goes back to the queue, at start and each second."""
+    while True:
+        for job in await queue.rescue(watch):
+            log.warning("rescued job %s (strikes %d)", job.id, job.strikes)
+        await asyncio.sleep(RESCUE_S)
+
+
+def _row(owner: str, device: Device, packs: Mapping[str, Pack]) -> EngineRow:
+    return EngineRow(
+        owner=owner,
+        pid=os.getpid(),
+        host=host(),
+        boot=boot(),
+        device=device.name,
+        dtype=device.trace["dtype"],
+        started_at=time.time(),
+        packs=tuple(packs),
+    )
+
+
+def _pack_row(pack: Pack, seconds_per_candidate: float) -> PackRow:
+    return PackRow(
+        name=pack.name,
+        digest=pack.digest,
+        labels=len(pack.labels),
+        label_names=[label.name for label in pack.labels],
+        methods=[method.value for method in DREAM_METHODS],
+        resolution=pack.resolution,
+        offered=pack.offered,
+        seconds_per_candidate=seconds_per_candidate,
+    )
+
+
+class DeviceLock:
+    """One engine a device and store: an flock that the kernel drops when this process ends, however it ends."""
+
+    def __init__(self, home: Path, device: str) -> None:
+        self._path = home / f"engine-{re.sub(r'[^a-z0-9]+', '-', device.lower())}.lock"
+
+    def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DeviceBusy(f"another engine works on this device for this store ({self._path}).") from None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

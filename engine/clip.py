@@ -1,0 +1,93 @@
+"""CLIP: text and pictures to unit vectors. The only module that imports open_clip, so there is one path for every CLIP.
+
+Knows preprocessing (resize, mean, std) and tokenizing; knows nothing of prompts' meaning, jobs or batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+
+from engine.errors import BadWeights
+from engine.packs import ClipSpec
+
+log = logging.getLogger(__name__)
+
+
+class Clip:
+    """A frozen open_clip model on a device: the text tower in fp32, the image tower in the runner's dtype."""
+
+    def __init__(self, spec: ClipSpec, device: torch.device, dtype: torch.dtype) -> None:
+        self.digest = spec.digest
+        self.device, self.dtype = device, dtype
+        self._model = _create(spec).to(device).eval().requires_grad_(False)
+        self._model.visual.to(dtype=dtype, memory_format=torch.channels_last)
+        self._tokenizer = _tokenizer(spec)
+        preprocess = open_clip.transform.PreprocessCfg(**getattr(self._model.visual, "preprocess_cfg", {}))
+        size = self._model.visual.image_size
+        self.image_size = int(size[0] if isinstance(size, tuple | list) else size)
+        self._mean = torch.tensor(preprocess.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocess.std, device=device).view(1, 3, 1, 1)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
+        """Texts to (n, d) float32 on the unit sphere; what does not fit the context is cut, the end token kept."""
+        tokens = self._tokenizer(texts).to(self.device)
+        embeddings: Tensor = self._model.encode_text(tokens, normalize=True)
+        return embeddings.float().cpu().numpy()
+
+    def cut(self, text: str) -> str | None:
+        """What of `text` still fits the tower, or None where all of it does."""
+        tokens = self._tokenizer.encode(text)
+        room = self._tokenizer.context_length - 2
+        return None if len(tokens) <= room else str(self._tokenizer.decode(tokens[:room])).strip()
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable."""
+        inputs = self.preprocess(images).to(self.dtype, memory_format=torch.channels_last)
+        return F.normalize(self._model.encode_image(inputs).float(), dim=-1)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Resize (bilinear; antialiased when shrinking) and normalise as CLIP was trained: (n, 3, size, size)."""
+        unit = (images.float() + 1) / 2
+        if unit.shape[-1] != self.image_size:
+            shrinking = unit.shape[-1] > self.image_size
+            unit = F.interpolate(unit, size=self.image_size, mode="bilinear", antialias=shrinking)
+        return (unit - self._mean) / self._std
+
+
+def _create(spec: ClipSpec) -> Any:
+    """The model with its weights, strictly. A mismatch of QuickGELU is an error: it would silently score wrong."""
+    if spec.config is not None:
+        _register(spec.config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="QuickGELU mismatch.*")
+        try:
+            return open_clip.create_model(spec.model, pretrained=str(spec.weights.checked()))
+        except (RuntimeError, UserWarning) as error:
+            raise BadWeights(f"{spec.weights.path.name} does not fit the CLIP {spec.model}: {error}") from error
+
+
+def _register(config: Path) -> None:
+    known = open_clip.factory._MODEL_CONFIG_PATHS
+    clash = [path for path in known if path.stem == config.stem and path.suffix == ".json" and path != config]
+    if clash:
+        raise BadWeights(f"two packs name a CLIP config {config.name}; rename one.")
+    if config not in known:
+        open_clip.add_model_config(config)
+
+
+def _tokenizer(spec: ClipSpec) -> Any:
+    if spec.merges is None:
+        return open_clip.get_tokenizer(spec.model)
+    context = open_clip.get_model_config(spec.model)["text_cfg"]["context_length"]
+    return open_clip.SimpleTokenizer(bpe_path=str(spec.merges), context_length=context)

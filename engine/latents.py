@@ -1,0 +1,88 @@
+"""Latents: what a generator turns into pixels, one row per candidate, and the space they are drawn from.
+
+Numpy only: a method draws and mixes latents without knowing a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BadWeights
+from engine.rng import rng_for
+from storage.job import Candidate
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Latents:
+    """n candidates: z (n, dim_z) float32 and the generator's class index (n,) int64."""
+
+    z: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @staticmethod
+    def stacked(parts: Sequence[Latents]) -> Latents:
+        """Several as one, in order."""
+        return Latents(np.concatenate([p.z for p in parts]), np.concatenate([p.classes for p in parts]))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LatentSpace:
+    """What a method may know of a pack: sizes, words, and how to draw.
+
+    A label has `variants` classes in the generator: class index = label * variants + variant.
+    `word_embeddings` (words, d) float32 are the scorer's, L2-normalised, of every name and synonym; `word_labels[i]` is
+    the label that word i means. `outside_below` is the best label similarity under which a prompt lies outside this
+    pack's world (None: not calibrated).
+    """
+
+    pack: str
+    digests: dict[str, str]
+    labels: tuple[str, ...]
+    dim_z: int
+    word_embeddings: NDArray[np.float32]
+    word_labels: NDArray[np.int64]
+    variants: int = 1
+    truncation: float | None = None
+    outside_below: float | None = None
+
+    def label_of(self, index: int) -> str:
+        """The name of a generator class."""
+        return self.labels[index // self.variants]
+
+    def similarities(self, text: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Similarity (labels,) of a text (d,) to every label: the cosine to the nearest of its words."""
+        words = (self.word_embeddings.astype(np.float64) * text.astype(np.float64)).sum(axis=1)
+        best = np.full(len(self.labels), -1.0)
+        np.maximum.at(best, self.word_labels, words)
+        return best
+
+    def draw(self, seed: int, allowed: Sequence[int], numbers: Sequence[int]) -> Latents:
+        """Candidates by number: z ~ N(0, I), or its truncation by resampling; the label uniform over `allowed`.
+
+        Candidate 41 is the same among 42 as among 10,000.
+        """
+        return Latents.stacked([self._draw_one(seed, allowed, number) for number in numbers])
+
+    def redraw(self, seed: int, candidate: Candidate) -> Latents:
+        """A stored candidate again, from its number and label: the same latents that `draw` gave."""
+        if candidate.label not in self.labels:
+            raise BadWeights(f"{self.pack} has no label {candidate.label!r} any more; it cannot be drawn again.")
+        return self._draw_one(seed, [self.labels.index(candidate.label)], candidate.number)
+
+    def _draw_one(self, seed: int, allowed: Sequence[int], number: int) -> Latents:
+        which = rng_for(seed, "class", number)
+        label, variant = allowed[which.below(len(allowed))], which.below(self.variants)
+        normals = rng_for(seed, "z", number)
+        z = normals.normals(self.dim_z)
+        if self.truncation is not None:
+            while (outside := np.abs(z) > self.truncation).any():
+                z[outside] = normals.normals(int(outside.sum()))
+        classes = np.array([label * self.variants + variant], dtype=np.int64)
+        return Latents(z.astype(np.float32)[None], classes)

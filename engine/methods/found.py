@@ -1,0 +1,110 @@
+"""What a method finds, and the words every method shares for asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.latents import Latents, LatentSpace
+from engine.ops import Ask, EncodeImages, EncodeText, EncodeViews, Floats, Render, Texts, Tower
+from storage.job import Candidate, Image, Job
+from storage.recipe import RECIPE_VERSION
+
+VIEWS = 32  # of an AugCLIP score: one launch
+VIEW_SEED = 0  # the same views for every picture, so that scores compare
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A kept candidate: its pixels (height, width, 3), or the stored image where it was kept before."""
+
+    candidate: int
+    label: str | None
+    pixels: NDArray[np.uint8] | None = None
+    stored: Image | None = None
+    clip_score: float | None = None
+    augclip_score: float | None = None
+    judge_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The end of a job: pictures best first, every candidate that was scored, one line for the card."""
+
+    pictures: tuple[Picture, ...]
+    candidates: tuple[Candidate, ...]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Earlier jobs that a job needs: the one it re-orders, with its candidates."""
+
+    parent: Job
+    candidates: tuple[Candidate, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A method: its recipe, known before it runs, and its coroutine."""
+
+    recipe: Callable[[Job, LatentSpace, Past | None], Mapping[str, Any]]
+    run: Callable[[Job, LatentSpace, Past | None], Ask[Found]]
+
+
+def base_recipe(job: Job, space: LatentSpace) -> dict[str, Any]:
+    """What every recipe holds."""
+    return {
+        "recipe_version": RECIPE_VERSION,
+        "method": job.params.method.value,
+        "prompt": job.params.prompt,
+        "pack": space.pack,
+        **space.digests,
+    }
+
+
+def encode_text(space: LatentSpace, text: str, tower: Tower = Tower.SCORER) -> Ask[tuple[Floats, str | None]]:
+    """The embedding (d,) of a text, and a note where the tower cut it."""
+    texts: Texts = yield EncodeText(space.pack, (text,), tower)
+    cut = texts.cut[0]
+    note = None if cut is None else f"The prompt is longer than CLIP reads; it was read up to: “…{cut[-40:]}”."
+    return texts.embeddings[0], note
+
+
+def encode_images(
+    space: LatentSpace, latents: Latents, rung: int, tower: Tower = Tower.SCORER
+) -> Ask[NDArray[np.float16]]:
+    """Image embeddings (n, d) float16 of the pictures of `latents`, n at most `rung`."""
+    embeddings: NDArray[np.float16] = yield EncodeImages(space.pack, latents, rung, tower)
+    return embeddings
+
+
+def encode_views(space: LatentSpace, latents: Latents) -> Ask[NDArray[np.float16]]:
+    """Embeddings (VIEWS, d) float16 of the fixed views of one picture."""
+    views: NDArray[np.float16] = yield EncodeViews(space.pack, latents, VIEW_SEED, 0, VIEWS, VIEWS)
+    return views
+
+
+def render(space: LatentSpace, latents: Latents) -> Ask[NDArray[np.uint8]]:
+    """The pixels (height, width, 3) of one candidate."""
+    pixels: NDArray[np.uint8] = yield Render(space.pack, latents)
+    first: NDArray[np.uint8] = pixels[0]
+    return first
+
+
+def cosines(embeddings: NDArray[np.float16], text: Floats) -> NDArray[np.float64]:
+    """CLIP scores (n,) from stored embeddings, so that re-ranking by the same words gives the same numbers.
+
+    Row by row in float64: a score does not depend on how many rows are scored together.
+    """
+    scores: NDArray[np.float64] = (embeddings.astype(np.float64) * text.astype(np.float64)).sum(axis=1)
+    return scores
+
+
+def best_of(scores: Sequence[float] | NDArray[np.float64], keep: int) -> list[int]:
+    """Positions of the `keep` highest scores, best first, the earlier one at a tie."""
+    return [int(i) for i in np.argsort(-np.asarray(scores), kind="stable")[:keep]]

@@ -1,0 +1,118 @@
+"""Rerank: the stored candidates of an earlier job in another order, by other words or by another measure.
+
+By CLIP this costs one text encoding: scores come from the stored embeddings. By AugCLIP or judge, what was not measured
+is measured now. Pictures that were not kept are drawn again from their number, the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from engine.latents import Latents, LatentSpace
+from engine.methods.found import (
+    Found,
+    Past,
+    Picture,
+    Way,
+    base_recipe,
+    best_of,
+    cosines,
+    encode_images,
+    encode_text,
+    encode_views,
+    render,
+)
+from engine.ops import Ask, Floats, Progress, Tower, rung_for
+from storage.errors import UserError
+from storage.job import By, Candidate, Job
+
+FIELD = {By.CLIP: "clip_score", By.AUGCLIP: "augclip_score", By.JUDGE: "judge_score"}
+
+
+def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
+    """The parent's recipe decides the pixels; words, measure and number kept decide which and in what order."""
+    parent = dict(_needed(past).parent.recipe or {})
+    return base_recipe(job, space) | {"by": job.params.by.value, "keep": job.params.keep, "parent": parent}
+
+
+def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
+    """Score every candidate by the asked measure, keep the best."""
+    earlier = _needed(past)
+    tower = Tower.JUDGE if job.params.by is By.JUDGE else Tower.SCORER
+    text, cut = yield from encode_text(space, job.params.prompt, tower)
+    scored = yield from MEASURES[job.params.by](earlier, space, text)
+    order = best_of([getattr(c, FIELD[job.params.by]) for c in scored], job.params.keep)
+    pictures = []
+    for chosen in (scored[position] for position in order):
+        pictures.append((yield from _picture(earlier, space, chosen)))
+    return Found(tuple(pictures), tuple(scored), cut)
+
+
+def _by_clip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
+    stored = np.stack([np.frombuffer(c.embedding or b"", dtype="<f2") for c in past.candidates])
+    yield Progress(len(stored), len(stored))
+    return [
+        _scored(c, clip_score=float(score)) for c, score in zip(past.candidates, cosines(stored, text), strict=True)
+    ]
+
+
+def _by_judge(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
+    total = len(past.candidates)
+    rung = rung_for(total)
+    scored: list[Candidate] = []
+    for first in range(0, total, rung):
+        some = past.candidates[first : first + rung]
+        embeddings = yield from encode_images(space, _latents(past, space, some), rung, Tower.JUDGE)
+        judged = cosines(embeddings, text)
+        scored += [_scored(c, judge_score=float(score)) for c, score in zip(some, judged, strict=True)]
+        yield Progress(len(scored), total)
+    return scored
+
+
+def _by_augclip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
+    scored: list[Candidate] = []
+    for candidate in past.candidates:
+        views = yield from encode_views(space, _latents(past, space, [candidate]))
+        scored.append(_scored(candidate, augclip_score=float(cosines(views, text).mean())))
+        yield Progress(len(scored), len(past.candidates))
+    return scored
+
+
+MEASURES = {By.CLIP: _by_clip, By.JUDGE: _by_judge, By.AUGCLIP: _by_augclip}
+
+
+def _picture(past: Past, space: LatentSpace, chosen: Candidate) -> Ask[Picture]:
+    stored = next((image for image in past.parent.images if image.candidate == chosen.number), None)
+    pixels = None if stored else (yield from render(space, _latents(past, space, [chosen])))
+    return Picture(
+        candidate=chosen.number,
+        label=chosen.label,
+        pixels=pixels,
+        stored=stored,
+        clip_score=chosen.clip_score,
+        augclip_score=chosen.augclip_score,
+        judge_score=chosen.judge_score,
+    )
+
+
+def _latents(past: Past, space: LatentSpace, chosen: Sequence[Candidate]) -> Latents:
+    return Latents.stacked([space.redraw(past.parent.params.seed, candidate) for candidate in chosen])
+
+
+def _scored(candidate: Candidate, **score: float) -> Candidate:
+    """The candidate with this score alone: the others were measured against other words. Without its embedding."""
+    unmeasured: dict[str, Any] = dict.fromkeys(FIELD.values())
+    return replace(candidate, **(unmeasured | score), embedding=None)
+
+
+def _needed(past: Past | None) -> Past:
+    if past is None or not past.candidates:
+        raise UserError("A rerank needs a completed job whose candidates are stored; this one has none.")
+    return past
+
+
+RERANK = Way(recipe, run)

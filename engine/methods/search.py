@@ -1,0 +1,115 @@
+"""CLIP-ranked search of a GAN (Du, Yin, Gu: "CLIP-guided Zero-Shot Text-to-Image Generation").
+
+Take the labels whose words are nearest to the prompt, draw z and class from them, keep the best by cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.latents import LatentSpace
+from engine.methods.found import (
+    Found,
+    Past,
+    Picture,
+    Way,
+    base_recipe,
+    best_of,
+    cosines,
+    encode_images,
+    encode_text,
+    encode_views,
+    render,
+)
+from engine.ops import Ask, Floats, Progress, Tower, rung_for
+from storage.job import Candidate, Job
+
+DEFAULT_TOP_K = 10
+NAMED = 3  # so many nearest things are named where a prompt lies outside the world
+
+
+def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
+    """All that decides the pictures, with every default resolved."""
+    asked = job.params
+    drawn = {"seed": asked.seed, "candidates": asked.candidates, "top_k": top_k(job, space), "keep": asked.keep}
+    return base_recipe(job, space) | drawn
+
+
+def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
+    """Draw, score, keep the best; the best so far is shown whenever it changes."""
+    asked = job.params
+    text, cut = yield from encode_text(space, asked.prompt)
+    similarity = space.similarities(text)
+    allowed = best_of(similarity, top_k(job, space))
+    rung = rung_for(asked.candidates)
+    scored: list[Candidate] = []
+    shown, preview = -1, None
+    for first in range(0, asked.candidates, rung):
+        numbers = range(first, min(first + rung, asked.candidates))
+        latents = space.draw(asked.seed, allowed, numbers)
+        embeddings = yield from encode_images(space, latents, rung)
+        scored += candidates(space, numbers, latents.classes, embeddings, text)
+        best = best_of([c.clip_score or 0.0 for c in scored], 1)[0]
+        if best != shown:
+            shown, preview = best, (yield from render(space, space.redraw(asked.seed, scored[best])))
+        yield Progress(len(scored), asked.candidates, preview, scored[best])
+    pictures = yield from keep(job, space, scored, text)
+    return Found(pictures, tuple(scored), cut or outside_note(space, similarity))
+
+
+def candidates(
+    space: LatentSpace,
+    numbers: Sequence[int],
+    classes: NDArray[np.int64],
+    embeddings: NDArray[np.float16],
+    text: Floats,
+) -> list[Candidate]:
+    """Scored candidates with their embeddings."""
+    scores = cosines(embeddings, text)
+    return [
+        Candidate(number=n, label=space.label_of(int(c)), clip_score=float(s), embedding=e.astype("<f2").tobytes())
+        for n, c, s, e in zip(numbers, classes, scores, embeddings, strict=True)
+    ]
+
+
+def keep(job: Job, space: LatentSpace, scored: list[Candidate], text: Floats) -> Ask[tuple[Picture, ...]]:
+    """The best by CLIP, rendered, and measured once more: on augmented views, and by the judge."""
+    judge_text, _ = yield from encode_text(space, job.params.prompt, Tower.JUDGE)
+    pictures = []
+    for position in best_of([c.clip_score or 0.0 for c in scored], job.params.keep):
+        chosen = scored[position]
+        latents = space.redraw(job.params.seed, chosen)
+        views = yield from encode_views(space, latents)
+        judged = yield from encode_images(space, latents, rung_for(1), Tower.JUDGE)
+        pictures.append(
+            Picture(
+                candidate=chosen.number,
+                label=chosen.label,
+                pixels=(yield from render(space, latents)),
+                clip_score=chosen.clip_score,
+                augclip_score=float(cosines(views, text).mean()),
+                judge_score=float(cosines(judged, judge_text)[0]),
+            )
+        )
+    return tuple(pictures)
+
+
+def top_k(job: Job, space: LatentSpace) -> int:
+    """How many labels are drawn from: as asked, at most all; by default 10, at most half."""
+    asked = job.params.top_k
+    return min(asked, len(space.labels)) if asked else max(1, min(DEFAULT_TOP_K, len(space.labels) // 2))
+
+
+def outside_note(space: LatentSpace, similarity: NDArray[np.float64]) -> str | None:
+    """One honest line where the prompt lies outside what this pack can draw."""
+    if space.outside_below is None or similarity.max() >= space.outside_below:
+        return None
+    nearest = [space.labels[i] for i in best_of(similarity, NAMED)]
+    return f"This is outside what {space.pack} can draw; the nearest it knows: {', '.join(nearest)}."
+
+
+SEARCH = Way(recipe, run)

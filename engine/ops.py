@@ -1,0 +1,166 @@
+"""Ops: what a method may ask of the device. It yields an op and gets a reply; the batcher fuses ops of many jobs.
+
+Every op has rows, and a rung: the padded number of rows its launch is computed at. The rung follows from the job's own
+parameters, never from the load, so that a picture's bits do not depend on who else is dreaming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.latents import Latents
+from storage.job import Candidate
+
+T = TypeVar("T")
+Floats: TypeAlias = NDArray[np.float32]
+Pixels: TypeAlias = NDArray[np.uint8]  # (n, height, width, 3), RGB
+
+RUNGS = (4, 8, 16, 32)
+TEXT_RUNG = 16  # fp32 linear layers give other bits below 16 rows (seen on x86)
+RENDER_RUNG = 1  # a kept picture is always rendered alone: the same bits in every job, at every load
+
+
+def rung_for(rows: int) -> int:
+    """The smallest rung that holds `rows`, or the largest there is."""
+    return next((rung for rung in RUNGS if rung >= rows), RUNGS[-1])
+
+
+class Tower(StrEnum):
+    """Which CLIP of the pack."""
+
+    SCORER = "scorer"  # ranks and is optimised
+    JUDGE = "judge"  # is never optimised against
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodeText:
+    """Text embeddings (rows, d) float32, L2-normalised, and where each text was cut (reply: `Texts`)."""
+
+    pack: str
+    texts: tuple[str, ...]
+    tower: Tower = Tower.SCORER
+
+    @property
+    def rows(self) -> int:
+        return len(self.texts)
+
+    @property
+    def rung(self) -> int:
+        return TEXT_RUNG
+
+    @property
+    def key(self) -> Hashable:
+        return EncodeText, self.pack, self.rung, self.tower
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Texts:
+    """Reply to EncodeText. `cut[i]` is what of text i still fits the tower, or None where all of it does."""
+
+    embeddings: Floats
+    cut: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodeImages:
+    """Image embeddings (rows, d) float16, L2-normalised, of the pictures of `latents` (reply: the array)."""
+
+    pack: str
+    latents: Latents
+    rung: int
+    tower: Tower = Tower.SCORER
+
+    @property
+    def rows(self) -> int:
+        return len(self.latents)
+
+    @property
+    def key(self) -> Hashable:
+        return EncodeImages, self.pack, self.rung, self.tower
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodeViews:
+    """Image embeddings (views, d) float16 of augmented views first..first+rows-1 of ONE picture (reply: the array)."""
+
+    pack: str
+    latents: Latents
+    seed: int
+    first: int
+    rows: int
+    rung: int
+    tower: Tower = Tower.SCORER
+
+    @property
+    def key(self) -> Hashable:
+        return EncodeViews, self.pack, self.rung, self.tower
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Render:
+    """Pixels (rows, height, width, 3) uint8 (reply: the array). One row: see RENDER_RUNG."""
+
+    pack: str
+    latents: Latents
+
+    @property
+    def rows(self) -> int:
+        return len(self.latents)
+
+    @property
+    def rung(self) -> int:
+        return RENDER_RUNG
+
+    @property
+    def key(self) -> Hashable:
+        return Render, self.pack, self.rung
+
+
+Op: TypeAlias = EncodeText | EncodeImages | EncodeViews | Render
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Progress:
+    """A method's word on how far it is; not a request. `preview` (height, width, 3) shows `best`, the best so far."""
+
+    done: int
+    total: int
+    preview: Pixels | None = None
+    best: Candidate | None = None
+
+
+Ask: TypeAlias = Generator[Op | Progress, Any, T]  # a coroutine of ops that returns T
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Ops of one key that run as one device call, together at most `rung` rows."""
+
+    ops: tuple[Op, ...]
+
+    @property
+    def rung(self) -> int:
+        return self.ops[0].rung
+
+    @property
+    def rows(self) -> int:
+        return sum(op.rows for op in self.ops)
+
+
+def launches(ops: list[Op]) -> list[Launch]:
+    """Ops grouped by key, in order, each group cut where the next op would not fit its rung any more."""
+    filled: list[list[Op]] = []
+    open_: dict[Hashable, list[Op]] = {}
+    for op in ops:
+        group = open_.get(op.key)
+        if group is None or sum(o.rows for o in group) + op.rows > op.rung:
+            group = open_[op.key] = []
+            filled.append(group)
+        group.append(op)
+    return [Launch(tuple(group)) for group in filled]

@@ -1,0 +1,232 @@
+"""The engine's loop: claim what fits, take a step, and write the last step down while the next one runs.
+
+Knows the store on one side and the batcher on the other; no tensors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from engine.batcher import Batcher, Happening
+from engine.codec import encode, pixels_sha256
+from engine.latents import LatentSpace
+from engine.methods import METHODS, Found, Past, Picture
+from engine.ops import Ask, Progress
+from engine.reproduce import compare
+from engine.settings import EngineSettings
+from storage.errors import LostClaim, UserError
+from storage.feed import Feed
+from storage.images import ImageStore
+from storage.job import Image, Job, Method, Reason, Result
+from storage.queue import Queue
+from storage.recipe import digest
+
+log = logging.getLogger(__name__)
+
+PROGRESS_S = 1.0  # a job's progress is written at most this often; the first at once
+QUIET_S, QUIET_STEPS = 60.0, 20.0  # no beat when no step ended for that long, and for that many slowest steps
+LOOK_S = 1.0  # the queue is looked at this often even when nothing was heard
+
+
+class Service:
+    """One engine process at work."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        feed: Feed,
+        images: ImageStore,
+        space: Callable[[str], LatentSpace],
+        run: Callable[[Any], list[Any]],
+        trace: dict[str, Any],
+        owner: str,
+        room: int,
+        settings: EngineSettings,
+    ) -> None:
+        self.queue, self.feed, self.images, self.space = queue, feed, images, space
+        self.owner, self.settings, self.trace = owner, settings, trace
+        self.batcher = Batcher(run=run, start=self._start, room=room, step_s=settings.step_s)
+        self.stopping = asyncio.Event()
+        self._slowest = 0.0  # seconds of the slowest step
+        self._alive_at = time.monotonic()  # when a step last ended, or there was nothing to do
+        self._pasts: dict[str, Past | None] = {}
+        self._recipes: dict[str, Mapping[str, Any]] = {}
+        self._told: dict[str, float] = {}
+        self._lost: set[str] = set()
+        self._looked = float("-inf")
+
+    async def serve(self) -> None:
+        """Until `stopping` is set: claim, step, record. Then drain."""
+        writing: asyncio.Task[None] | None = None
+        while not self.stopping.is_set():
+            await self._claim()
+            if not self.batcher.has_work:
+                await self._settle(writing)
+                writing = None
+                await self._wait()
+                continue
+            happened = await self._step()
+            await self._settle(writing)
+            writing = asyncio.create_task(self._record(happened))
+        await self._settle(writing)
+        await self._drain()
+
+    def lively(self) -> bool:
+        """Has a step ended lately? A device that hangs must not go on beating. Called from the beat's thread."""
+        return time.monotonic() - self._alive_at < max(QUIET_S, QUIET_STEPS * self._slowest)
+
+    async def _claim(self) -> None:
+        """At any news, and once a second: let go of what is no longer wanted, take what fits."""
+        heard = await self.feed.changed(0.0)
+        now = time.monotonic()
+        if not heard and now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        await self._let_go()
+        if self.batcher.room > 0:
+            running = [job.id for job in self.batcher.jobs]
+            for job in await self.queue.claim(self.owner, self.batcher.room, running=running):
+                self._pasts[job.id] = await self._past(job)
+                self.batcher.add(job, self._pasts[job.id])
+
+    async def _step(self) -> list[Happening]:
+        began = time.perf_counter()
+        happened = await asyncio.to_thread(self.batcher.step)
+        self._slowest = max(self._slowest, time.perf_counter() - began)
+        self._alive_at = time.monotonic()
+        if any(not isinstance(h.what, Progress) for h in happened):
+            self._looked = float("-inf")  # a seat is free: look at once
+        return happened
+
+    async def _record(self, happened: Sequence[Happening]) -> None:
+        """Write a step down. A job that is no longer ours leaves at the next turn."""
+        for happening in happened:
+            try:
+                await self._record_one(happening)
+            except LostClaim:
+                log.warning("job %s is no longer ours", happening.job.id)
+                self._lost.add(happening.job.id)
+
+    async def _record_one(self, happening: Happening) -> None:
+        match happening.what:
+            case Progress() as progress:
+                await self._progress(happening.job, progress)
+            case Found() as found:
+                await self._complete(happening, found)
+            case UserError() as error:
+                await self.queue.fail(happening.job, Reason.UNSUPPORTED, str(error))
+            case error:
+                log.error("job %s failed", happening.job.id, exc_info=error)
+                told = f"Something broke while dreaming; we have it as #{happening.job.id}."
+                await self.queue.fail(happening.job, Reason.ERROR, told)
+        if not isinstance(happening.what, Progress):
+            self._forget(happening.job.id)
+
+    async def _progress(self, job: Job, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._told.get(job.id, float("-inf")) < PROGRESS_S:
+            return
+        self._told[job.id] = now
+        sha256 = score = None
+        if progress.preview is not None and progress.best is not None:
+            best, score = progress.best, progress.best.clip_score
+            png = encode(progress.preview, self._recipes[job.id], best.number, best.label)
+            sha256 = await asyncio.to_thread(self.images.put, png)
+        await self.queue.progress(job, progress.done, progress.total, sha256, score)
+
+    async def _complete(self, happening: Happening, found: Found) -> None:
+        job, recipe = happening.job, self._recipes[happening.job.id]
+        trace = self.trace | {"rungs": list(happening.rungs), "seconds": round(happening.used, 3)}
+        images = tuple([await asyncio.to_thread(self._keep, job, picture) for picture in found.pictures])
+        identical, difference = await self._compare(job, images, recipe, trace)
+        result = Result(
+            images=images,
+            candidates=found.candidates,
+            recipe=recipe,
+            recipe_digest=digest(recipe),
+            trace=trace,
+            note=found.note,
+            identical=identical,
+            difference=difference,
+            used=happening.used,
+        )
+        await self.queue.complete(job, result)
+
+    def _keep(self, job: Job, picture: Picture) -> Image:
+        """A picture's file, whole and on the disk before the store hears of it. It carries the recipe that made it."""
+        scores = {name: getattr(picture, name) for name in ("clip_score", "augclip_score", "judge_score")}
+        if picture.stored is not None:
+            return replace(picture.stored, **scores)
+        assert picture.pixels is not None
+        past = self._pasts.get(job.id)
+        recipe = past.parent.recipe if past and past.parent.recipe else self._recipes[job.id]
+        sha256 = self.images.put(encode(picture.pixels, recipe, picture.candidate, picture.label))
+        height, width, _ = picture.pixels.shape
+        return Image(
+            sha256=sha256,
+            pixels_sha256=pixels_sha256(picture.pixels),
+            width=width,
+            height=height,
+            candidate=picture.candidate,
+            label=picture.label,
+            **scores,
+        )
+
+    async def _compare(
+        self, job: Job, images: Sequence[Image], recipe: Mapping[str, Any], trace: Mapping[str, Any]
+    ) -> tuple[bool | None, dict[str, Any] | None]:
+        original = await self.queue.get(job.again_of) if job.again_of else None
+        if original is None:
+            return None, None
+        return await asyncio.to_thread(compare, original, images, recipe, trace, self.images)
+
+    async def _past(self, job: Job) -> Past | None:
+        parent = await self.queue.get(job.parent) if job.parent else None
+        if parent is None or job.params.method is not Method.RERANK:
+            return None
+        return Past(parent, tuple(await self.queue.candidates(parent.id)))
+
+    def _start(self, job: Job, past: Past | None) -> Ask[Found]:
+        """In the device thread: the pack is loaded where it is not, the recipe is known before anything runs."""
+        way, space = METHODS[job.params.method], self.space(job.params.pack)
+        self._recipes[job.id] = way.recipe(job, space, past)
+        return way.run(job, space, past)
+
+    async def _let_go(self) -> None:
+        """Between steps: jobs that were rescued from us, and jobs whose owner wants them no more."""
+        for job_id in self._lost:
+            self.batcher.drop(job_id)
+            self._forget(job_id)
+        self._lost.clear()
+        for job_id in await self.queue.cancel_requests(self.owner):
+            if (seat := self.batcher.drop(job_id)) is not None:
+                with contextlib.suppress(LostClaim):
+                    await self.queue.cancelled(seat.job, seat.used)
+                self._forget(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        for kept in (self._pasts, self._told, self._recipes):
+            kept.pop(job_id, None)
+
+    async def _wait(self) -> None:
+        await self.feed.changed(LOOK_S)
+        self._looked, self._alive_at = float("-inf"), time.monotonic()
+
+    async def _settle(self, writing: asyncio.Task[None] | None) -> None:
+        if writing is not None:
+            await writing
+
+    async def _drain(self) -> None:
+        """After SIGTERM: what runs may end within the grace period; the rest goes back without counting an attempt."""
+        deadline = time.monotonic() + self.settings.drain_s
+        while self.batcher.has_work and time.monotonic() < deadline:
+            await self._let_go()
+            await self._record(await self._step())
+        await self.queue.requeue(self.batcher.jobs)

@@ -1,0 +1,27 @@
+"""The engine's settings: environment variables DREAMBOT_*, read once in `__main__` and handed down."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EngineSettings(BaseSettings):
+    """How this engine runs; every field is DREAMBOT_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="DREAMBOT_", frozen=True, extra="ignore")
+
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    threads: int = Field(default=0, ge=0, description="CPU threads of the device; 0: one a core")
+    packs: Path | None = Field(default=None, description="a folder with further pack TOMLs")
+    drain_s: float = Field(default=5.0, ge=0, description="how long running jobs may go on after SIGTERM")
+    step_s: float = Field(default=0.25, gt=0, description="a step takes no further launch after this long")
+
+    def thread_count(self) -> int:
+        """Threads to give torch."""
+        return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,140 @@
+"""Search on the tiny pack: real networks, random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.batcher import Happening
+from engine.codec import pixels_sha256
+from engine.methods import METHODS, Found, Past
+from engine.methods.found import best_of
+from engine.runner import ModelRunner
+from storage.job import By, Image, Job, Method, State
+from storage.recipe import digest
+
+Finish = Callable[..., dict[str, Happening]]
+MakeJob = Callable[..., Job]
+
+
+def found(happening: Happening) -> Found:
+    """The end of a job that must have ended well."""
+    assert isinstance(happening.what, Found), happening.what
+    return happening.what
+
+
+def pixels(result: Found) -> list[str]:
+    """Pixel digests, best first."""
+    return [pixels_sha256(picture.pixels) for picture in result.pictures if picture.pixels is not None]
+
+
+def test_the_best_by_clip_come_first(finish: Finish, make_job: MakeJob) -> None:
+    """Kept pictures are the highest scores of all candidates, and are measured by judge and views too."""
+    result = found(finish(make_job(keep=3))["aaaaaa"])
+    scores = sorted((c.clip_score for c in result.candidates if c.clip_score is not None), reverse=True)
+    assert [picture.clip_score for picture in result.pictures] == scores[:3]
+    assert len(result.candidates) == 20
+    assert all(p.judge_score is not None and p.augclip_score is not None for p in result.pictures)
+
+
+def test_bits_are_the_same_alone_and_among_seven(finish: Finish, make_job: MakeJob) -> None:
+    """A job's pictures and scores do not depend on who else is in the batch."""
+    alone = found(finish(make_job("mine", candidates=40, keep=2))["mine"])
+    others = [make_job(f"other{i}", seed=i, candidates=10 + 7 * i, prompt=f"{i} barns") for i in range(7)]
+    together = found(finish(*others[:4], make_job("mine", candidates=40, keep=2), *others[4:])["mine"])
+    assert pixels(together) == pixels(alone)
+    assert [c.clip_score for c in together.candidates] == [c.clip_score for c in alone.candidates]
+    assert [c.embedding for c in together.candidates] == [c.embedding for c in alone.candidates]
+
+
+def test_a_candidate_is_its_number(finish: Finish, make_job: MakeJob) -> None:
+    """The first eight candidates are the same among 8 as among 30."""
+    few = found(finish(make_job(candidates=8))["aaaaaa"])
+    many = found(finish(make_job(candidates=30))["aaaaaa"])
+    assert [c.label for c in few.candidates] == [c.label for c in many.candidates[:8]]
+    assert [c.clip_score for c in few.candidates] == pytest.approx(
+        [c.clip_score for c in many.candidates[:8]], abs=2e-3
+    )
+
+
+def test_top_k_limits_the_labels(finish: Finish, make_job: MakeJob) -> None:
+    """With top_k 1 every candidate has the nearest label; the default is at most half of them."""
+    assert len({c.label for c in found(finish(make_job(top_k=1))["aaaaaa"]).candidates}) == 1
+    assert len({c.label for c in found(finish(make_job(candidates=60))["aaaaaa"]).candidates}) == 2
+
+
+def test_the_recipe_holds_resolved_values_and_no_id(runner: ModelRunner, make_job: MakeJob) -> None:
+    """Two jobs that ask for the same have one recipe digest; another seed has another."""
+    way, space = METHODS[Method.SEARCH], runner.space("tiny")
+    recipes = [
+        way.recipe(make_job(name, **more), space, None) for name, more in [("a", {}), ("b", {}), ("c", {"seed": 8})]
+    ]
+    assert recipes[0]["top_k"] == 2
+    assert digest(recipes[0]) == digest(recipes[1]) != digest(recipes[2])
+
+
+def test_outside_its_world_the_card_says_so(runner: ModelRunner, make_job: MakeJob) -> None:
+    """Under the pack's threshold one line names the nearest things it can draw."""
+    from engine.methods.search import outside_note
+
+    space = replace(runner.space("tiny"), outside_below=0.5)
+    similarity = np.array([0.1, 0.4, 0.3, 0.2, 0.0])
+    assert outside_note(space, similarity) == (
+        "This is outside what tiny can draw; the nearest it knows: barn, lion, goldfish."
+    )
+    assert outside_note(space, similarity + 0.2) is None
+
+
+def test_a_long_prompt_says_where_it_was_cut(finish: Finish, make_job: MakeJob) -> None:
+    """A note shows the last words that the text tower still reads."""
+    note = found(finish(make_job(prompt="lemon " * 100))["aaaaaa"]).note
+    assert note is not None
+    assert "longer than CLIP reads" in note
+
+
+@pytest.fixture
+def past(finish: Finish, runner: ModelRunner, make_job: MakeJob) -> Past:
+    """A completed search with two kept pictures."""
+    job = make_job("parent", keep=2)
+    result = found(finish(job)["parent"])
+    images = tuple(
+        Image(sha256="0", pixels_sha256=sha, width=64, height=64, candidate=p.candidate, label=p.label)
+        for p, sha in zip(result.pictures, pixels(result), strict=True)
+    )
+    recipe = METHODS[Method.SEARCH].recipe(job, runner.space("tiny"), None)
+    return Past(replace(job, state=State.COMPLETED, images=images, recipe=recipe), result.candidates)
+
+
+def test_rerank_by_the_same_words_changes_nothing(finish: Finish, make_job: MakeJob, past: Past) -> None:
+    """Scores come from the stored embeddings, so they are equal to the last digit, and the files are the kept ones."""
+    job = make_job("again", method=Method.RERANK, keep=2)
+    happening = finish(job, past=past)["again"]
+    result = found(happening)
+    assert [p.stored for p in result.pictures] == list(past.parent.images)
+    assert [c.clip_score for c in result.candidates] == [c.clip_score for c in past.candidates]
+    assert happening.rungs == ("EncodeText/16",)
+
+
+def test_rerank_by_other_words_draws_the_same_pixels_again(finish: Finish, make_job: MakeJob, past: Past) -> None:
+    """A picture that was not kept is regenerated from its number: as if it had been kept."""
+    everything = found(finish(make_job("all", keep=16))["all"])
+    known = {p.candidate: pixels_sha256(p.pixels) for p in everything.pictures if p.pixels is not None}
+    result = found(finish(make_job("re", method=Method.RERANK, prompt="a barn", keep=16), past=past)["re"])
+    redrawn = {p.candidate: pixels_sha256(p.pixels) for p in result.pictures if p.pixels is not None}
+    assert len(redrawn.keys() & known.keys()) >= 5
+    assert all(known[number] == redrawn[number] for number in redrawn.keys() & known.keys())
+
+
+@pytest.mark.parametrize(("by", "name"), [(By.JUDGE, "judge_score"), (By.AUGCLIP, "augclip_score")])
+def test_rerank_measures_what_was_not_measured(
+    finish: Finish, make_job: MakeJob, past: Past, by: By, name: str
+) -> None:
+    """By judge or AugCLIP every candidate gets that score, and the order follows it."""
+    result = found(finish(make_job("re", method=Method.RERANK, by=by, keep=3), past=past)["re"])
+    scores = [getattr(c, name) for c in result.candidates]
+    assert None not in scores
+    assert [p.candidate for p in result.pictures] == [result.candidates[i].number for i in best_of(scores, 3)]
+    assert {c.clip_score for c in result.candidates} == {None}
