@@ -1,0 +1,248 @@
+"""The open database: one connection that writes, a few that read, and calls that survive their caller.
+
+Knows pragmas, locks, retries and shielding; nothing of jobs. SQLite in WAL with synchronous=FULL (an acknowledged row
+survives a power cut); with a SQLite that has the WAL-reset bug, journal_mode=TRUNCATE instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from storage import is_wal_safe
+from storage.errors import StorageError, StoreBusy, StoreFull
+
+if TYPE_CHECKING:  # pydantic takes longer to import than a store takes to open
+    from storage.settings import StoreSettings
+
+log = logging.getLogger(__name__)
+
+RETRIES = 3
+READERS = 4
+SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL = 5, 6, 13
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """The store of one process. Make it with `async with Database.open(settings) as db`."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        self.path = settings.path
+        self._writer = _engine(settings, writes=True)
+        self._reader = _engine(settings, writes=False)
+        self._writing = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._kept: AsyncConnection | None = None
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._listeners: list[Callable[[], None]] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: StoreSettings) -> AsyncIterator[Self]:
+        """The store, created or brought to the newest revision if need be; closed at the end."""
+        settings.path.parent.mkdir(parents=True, exist_ok=True)
+        if await asyncio.to_thread(_needs_migration, settings):
+            from storage.migrations import upgrade  # Alembic is slow to import, and most starts do not need it
+
+            await asyncio.to_thread(upgrade, settings)
+        db = cls(settings)
+        try:
+            yield db
+        finally:
+            await db.close()
+
+    async def close(self) -> None:
+        """Wait for the calls whose callers are gone, then close every connection."""
+        while self._calls:
+            await asyncio.gather(*self._calls, return_exceptions=True)
+        if self._kept is not None:
+            await self._kept.close()
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees one state of the store throughout, and cannot write."""
+        with _translated():
+            async with self._reader.connect() as connection:
+                await connection.exec_driver_sql("BEGIN")  # ended by the pool's rollback
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """The one writing connection, in BEGIN IMMEDIATE; commits at the end, or rolls back on an exception."""
+        async with self._writing:
+            with _translated():
+                connection = await self._begin()
+                try:
+                    yield connection
+                    await connection.commit()
+                finally:
+                    await connection.close()  # rolls back what is not committed
+        for listener in self._listeners:
+            listener()
+
+    async def data_version(self) -> int:
+        """A number that changes when another connection has committed; asked on one kept connection.
+
+        The trap: inside a transaction the number stands still. No hook begins one on the read engine, and this
+        connection is never told BEGIN.
+        """
+        async with self._looking:
+            with _translated():
+                if self._kept is None:
+                    self._kept = await self._reader.connect()
+                return int((await self._kept.exec_driver_sql("PRAGMA data_version")).scalar_one())
+
+    def after_commit(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever this process has committed."""
+        self._listeners.append(listener)
+
+    async def shielded(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run `call` to its end even if the caller is cancelled; a cancelled transaction would keep its lock."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, so that asyncio does not complain when the caller is gone
+
+    async def _begin(self) -> AsyncConnection:
+        for attempt in range(RETRIES + 1):
+            connection = await self._writer.connect()
+            try:
+                await connection.begin()
+            except DBAPIError as error:
+                await connection.close()
+                if _code(error) != SQLITE_BUSY or attempt == RETRIES:
+                    raise
+            else:
+                return connection
+            await asyncio.sleep(random.uniform(0, 0.05) * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+class HasDatabase(Protocol):
+    """Whose methods may be `shielded`."""
+
+    _db: Database
+
+
+S = TypeVar("S", bound=HasDatabase)
+
+
+def shielded(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """A method whose work goes on to its end when its caller is cancelled."""
+
+    @functools.wraps(method)
+    async def call(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._db.shielded(method(self, *args, **kwargs))
+
+    return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, T]]", call)
+
+
+def pragmas(*, writes: bool, busy_s: float) -> list[str]:
+    """What every connection to the store is told first."""
+    return [
+        f"PRAGMA busy_timeout={round(busy_s * 1000)}",
+        f"PRAGMA journal_mode={journal_mode()}",
+        "PRAGMA synchronous=FULL",
+        "PRAGMA foreign_keys=ON",
+        "PRAGMA wal_autocheckpoint=1000",
+        "PRAGMA journal_size_limit=67108864",
+        f"PRAGMA query_only={'OFF' if writes else 'ON'}",
+    ]
+
+
+@functools.cache  # so that the fallback is logged once
+def journal_mode() -> str:
+    """WAL, or TRUNCATE with a SQLite that could lose rows in WAL."""
+    if is_wal_safe(sqlite3.sqlite_version_info):
+        return "WAL"
+    log.warning("SQLite %s can lose rows in WAL mode; using the slower TRUNCATE.", sqlite3.sqlite_version)
+    return "TRUNCATE"
+
+
+def _engine(settings: StoreSettings, *, writes: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{settings.path}",
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1 if writes else READERS,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver must not BEGIN by itself
+        cursor = connection.cursor()
+        for pragma in pragmas(writes=writes, busy_s=settings.busy_s):
+            cursor.execute(pragma)
+        cursor.close()
+
+    if writes:  # and never on the read engine: a BEGIN that nobody ends would freeze what its connections see
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _needs_migration(settings: StoreSettings) -> bool:
+    from storage.schema import HEAD
+
+    if not settings.path.exists():
+        return True
+    with _translated(), sqlite_connection(settings.path, settings.busy_s) as connection:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        return not known or connection.execute("SELECT version_num FROM alembic_version").fetchone() != (HEAD,)
+
+
+@contextmanager
+def sqlite_connection(path: Path, busy_s: float = 5.0) -> Iterator[sqlite3.Connection]:
+    """A plain connection for work on its own thread: the first look, the migration, the beat."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA busy_timeout={round(busy_s * 1000)}")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _code(error: DBAPIError | sqlite3.Error) -> int:
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return int(getattr(origin, "sqlite_errorcode", 0) or 0) & 0xFF  # the low byte; above it are the extended codes
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        match _code(error):
+            case code if code in (SQLITE_BUSY, SQLITE_LOCKED):
+                raise StoreBusy from error
+            case code if code == SQLITE_FULL:
+                raise StoreFull from error
+            case _:
+                raise StorageError(f"The store refused: {getattr(error, 'orig', None) or error}") from error

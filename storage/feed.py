@@ -1,0 +1,109 @@
+"""The wire: the event log, followed. Nothing is pushed; whoever follows polls a number that moves with every commit.
+
+SQLite serialises writers, so a lower id never commits after a higher one: `id > cursor` misses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from storage import schema
+from storage.database import Database, shielded
+from storage.events import Event, Kind
+
+
+class Feed:
+    """The event log of one store, for any number of followers in this process."""
+
+    def __init__(self, db: Database, poll_s: float = 0.02) -> None:
+        self._db = db
+        self._poll_s = poll_s
+        self._version: int | None = None
+        self._moves = 0  # counts what was noticed, so that every waiter can compare with what it has seen
+        self._seen = 0  # by `changed`
+        self._wake = asyncio.Event()
+        db.after_commit(self._look_now)
+
+    @shielded
+    async def head(self) -> int:
+        """The newest event's id; a cursor that skips everything so far."""
+        async with self._db.read() as connection:
+            return int((await connection.execute(select(func.coalesce(func.max(schema.event.c.id), 0)))).scalar_one())
+
+    @shielded
+    async def since(self, cursor: int, limit: int = 500) -> list[Event]:
+        """Up to `limit` events after `cursor`, oldest first."""
+        query = select(schema.event).where(schema.event.c.id > cursor).order_by(schema.event.c.id).limit(limit)
+        async with self._db.read() as connection:
+            return [
+                Event(id=row.id, kind=Kind(row.kind), job=row.job, at=row.at, data=row.data)
+                for row in await connection.execute(query)
+            ]
+
+    async def follow(self, cursor: int) -> AsyncIterator[list[Event]]:
+        """Every event after `cursor`, in batches, for ever."""
+        while True:
+            seen = await self._look()  # before reading: what commits in between is noticed by the next look
+            while events := await self.since(cursor):
+                cursor = events[-1].id
+                yield events
+            await self._moved(seen, None)
+
+    async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - a poll that ends is no error
+        """Wait until the store has changed, or somebody nudged, since the last call; False after `timeout`."""
+        moves = await self._moved(self._seen, timeout)
+        moved, self._seen = moves != self._seen, moves
+        return moved
+
+    def nudge(self) -> None:
+        """Wake every waiter of this process, whether or not the store has changed."""
+        self._moves += 1
+        self._look_now()
+
+    @shielded
+    async def load_cursor(self, name: str) -> int | None:
+        """The saved cursor of that name; None if there is none."""
+        async with self._db.read() as connection:
+            query = select(schema.cursor.c.event).where(schema.cursor.c.name == name)
+            return (await connection.execute(query)).scalar()
+
+    @shielded
+    async def save_cursor(self, name: str, cursor: int) -> None:
+        """Save a cursor, to go on there after a restart."""
+        new = insert(schema.cursor).values(name=name, event=cursor)
+        async with self._db.write() as connection:
+            await connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"event": cursor}))
+
+    async def _moved(self, seen: int, limit_s: float | None) -> int:
+        """The count of moves, as soon as it is not `seen`, or after `limit_s`."""
+        loop = asyncio.get_running_loop()
+        until = None if limit_s is None else loop.time() + limit_s
+        while await self._look() == seen:
+            left = self._poll_s if until is None else min(self._poll_s, until - loop.time())
+            if left <= 0:
+                break
+            await self._nap(left)
+        return self._moves
+
+    async def _look(self) -> int:
+        version = await self._db.shielded(self._db.data_version())
+        if version != self._version:
+            self._version = version
+            self._moves += 1
+        return self._moves
+
+    async def _nap(self, seconds: float) -> None:
+        wake = self._wake
+        try:
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        except TimeoutError:
+            pass
+
+    def _look_now(self) -> None:
+        self._wake.set()
+        self._wake = asyncio.Event()

@@ -1,0 +1,78 @@
+"""An engine's heartbeat: one transaction a second, on a thread and a connection of its own.
+
+So a long step does not stop it. Knows nothing of jobs: one beat is for all that the engine runs. `allow` is the
+watchdog's word: while it says no, because no step has ended for too long, the beat stops and others may rescue.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from storage.database import sqlite_connection
+from storage.rescue import boot_id, new_owner
+from storage.settings import StoreSettings
+
+__all__ = ["Heart", "boot_id", "new_owner"]
+
+log = logging.getLogger(__name__)
+
+BEAT = "UPDATE engine SET beat = beat + 1, beat_at = ? WHERE owner = ?"
+
+
+class Heart(threading.Thread):
+    """Beats for a registered `owner` from `start()` to `stop()`."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        owner: str,
+        *,
+        allow: Callable[[], bool] = lambda: True,
+        every_s: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(name="heart", daemon=True)
+        self._settings = settings
+        self._owner = owner
+        self._allow = allow
+        self._every_s = every_s
+        self._clock = clock
+        self._stop_now = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """The first beat, at once and on the caller's thread, then the others."""
+        self.beat()
+        super().start()
+
+    def run(self) -> None:
+        """Beat until stopped. A beat that fails is logged and tried again: silence is for the rescuer to judge."""
+        while not self._stop_now.wait(self._every_s):
+            if self._allow():
+                try:
+                    self.beat()
+                except sqlite3.Error as error:
+                    log.warning("A beat failed: %s", error)
+
+    def beat(self) -> None:
+        """One beat."""
+        with sqlite_connection(self._settings.path, self._settings.busy_s) as connection:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(BEAT, (self._clock(), self._owner))
+
+    def stop(self) -> None:
+        """No more beats; returns when the thread has ended."""
+        self._stop_now.set()
+        if self.is_alive():
+            self.join()

@@ -1,0 +1,89 @@
+"""Pictures as files named by their content: `ab/abcdef….png`.
+
+Knows files and digests. A file is complete before its name appears, and durable before a job refers to it; a crash in
+between leaves a file that nobody refers to, never a job without its picture.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Set
+from pathlib import Path
+
+from storage.errors import StorageError, StoreFull
+
+DAY_S = 86_400.0
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+class ImageStore:
+    """The pictures under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, content: bytes) -> str:
+        """Store a picture; its sha256. Storing it again changes nothing."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self.path(sha256)
+        if self.read(sha256) is None:
+            try:
+                _write(path, content)
+            except OSError as error:
+                raise (StoreFull if error.errno == errno.ENOSPC else StorageError)(
+                    f"{path.name}: {error.strerror}"
+                ) from error
+        return sha256
+
+    def path(self, sha256: str) -> Path:
+        """Where a picture is, or would be; StorageError unless `sha256` is one, so no other file can be named."""
+        if not _NAME.fullmatch(sha256):
+            raise StorageError(f"{sha256!r} is not a sha256.")
+        return self._root / sha256[:2] / f"{sha256}.png"
+
+    def read(self, sha256: str) -> bytes | None:
+        """A picture; None if it is not there, or is not what its name says."""
+        try:
+            content = self.path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+    def collect(self, keep: Set[str], *, older_than_s: float = DAY_S, now: float | None = None) -> int:
+        """Delete the files that are not in `keep` and are older than a day; how many. A young one's job may come."""
+        before = (time.time() if now is None else now) - older_than_s
+        old = [path for path in self._root.glob("??/*") if path.stem not in keep and path.stat().st_mtime < before]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+
+def _write(path: Path, content: bytes) -> None:
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sync(path.parent.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make the new name durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

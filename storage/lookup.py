@@ -1,0 +1,112 @@
+"""What can be asked about jobs without changing one.
+
+Knows how to find jobs, whose turn is when, and what the flags say; no transition.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import counters, fairness, rows, schema
+from storage.database import Database, shielded
+from storage.job import Caller, Candidate, Job, State
+from storage.settings import StoreSettings
+
+FLAGS = {"paused": False, "draining": False}
+FORESEEN = 1_000  # turns that are worked out for a "you are #3"
+
+
+class Lookup:
+    """The reading half of the queue."""
+
+    def __init__(self, db: Database, settings: StoreSettings, *, clock: Callable[[], float] = time.time) -> None:
+        self._db = db
+        self._settings = settings
+        self._clock = clock
+
+    @shielded
+    async def get(self, job_id: str) -> Job | None:
+        """The job with its images, best first; None if there is no such job."""
+        async with self._db.read() as connection:
+            found = await rows.fetch(connection, rows.jobs().where(schema.job.c.id == job_id))
+        return found[0] if found else None
+
+    @shielded
+    async def candidates(self, job_id: str) -> list[Candidate]:
+        """The job's scored draws, by number."""
+        one = schema.candidate.c
+        async with self._db.read() as connection:
+            found = await connection.execute(select(schema.candidate).where(one.job == job_id).order_by(one.number))
+            return [rows.candidate(row) for row in found]
+
+    @shielded
+    async def position(self, job_id: str) -> int | None:
+        """0: running; 1: next; None: over, or no such job, or its person is banned.
+
+        By the very function that claims, if nobody else came and nobody ran into the cap; beyond FORESEEN turns, that
+        many and one.
+        """
+        async with self._db.read() as connection:
+            state = (await connection.execute(select(schema.job.c.state).where(schema.job.c.id == job_id))).scalar()
+            if state != State.QUEUED:
+                return 0 if state == State.RUNNING else None
+            order = await _order(connection, FORESEEN)
+            if job_id in order:
+                return order.index(job_id) + 1
+            return len(order) + 1 if len(order) == FORESEEN else None
+
+    @shielded
+    async def waiting(self, limit: int = 50, guild: str | None = None) -> list[Job]:
+        """Waiting jobs, next first; only one guild's if given, in the order that they have among all."""
+        async with self._db.read() as connection:
+            order = await _order(connection, limit if guild is None else FORESEEN)
+            query = rows.jobs().where(schema.job.c.id.in_(order), schema.job.c.state == State.QUEUED)
+            if guild is not None:
+                query = query.where(schema.guild.c.name == guild)
+            found = await rows.fetch(connection, query)
+        return sorted(found, key=lambda job: order.index(job.id))[:limit]
+
+    @shielded
+    async def running(self) -> list[Job]:
+        """Running jobs, the longest running first."""
+        query = rows.jobs().where(schema.job.c.state == text("'running'"))
+        async with self._db.read() as connection:
+            return await rows.fetch(connection, query.order_by(schema.job.c.started_at, schema.job.c.seq))
+
+    @shielded
+    async def history(self, caller: Caller, limit: int = 20) -> list[Job]:
+        """The caller's jobs in every guild, newest first."""
+        query = rows.jobs().where(schema.user.c.surface == caller.surface, schema.user.c.user == caller.user)
+        async with self._db.read() as connection:
+            return await rows.fetch(connection, query.order_by(schema.job.c.seq.desc()).limit(limit))
+
+    @shielded
+    async def cancel_requests(self, owner: str) -> set[str]:
+        """The jobs running at `owner` that are to be stopped."""
+        query = select(schema.job.c.id).where(
+            schema.job.c.state == text("'running'"), schema.job.c.owner == owner, schema.job.c.cancel_by.is_not(None)
+        )
+        async with self._db.read() as connection:
+            return set((await connection.execute(query)).scalars())
+
+    @shielded
+    async def flags(self) -> dict[str, Any]:
+        """`paused`, `draining`, and whatever else was set."""
+        async with self._db.read() as connection:
+            return await flags(connection)
+
+
+async def flags(connection: AsyncConnection) -> dict[str, Any]:
+    """The flags with their defaults."""
+    return FLAGS | {row.key: row.value for row in await connection.execute(select(schema.flag))}
+
+
+async def _order(connection: AsyncConnection, limit: int) -> list[str]:
+    line = await counters.line(connection, depth=limit)
+    return [head.job for head in islice(fairness.turns(line.guilds, line.users, line.waiting), limit)]

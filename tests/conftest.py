@@ -1,0 +1,51 @@
+"""What every test stands on: one thread, the safe SQLite, and a store of its own."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, which is not here
+
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from storage.database import Database
+from storage.queue import Queue
+from storage.settings import StoreSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"DREAMBOT_DATA": ROOT.parent / "shared" / "data", "DREAMBOT_CONTRACTS": ROOT.parent / "shared" / "contracts"}
+
+for name, folder in FOLDERS.items():
+    os.environ.setdefault(name, str(folder))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the training photographs are skipped where there are none."""
+    if not Path(os.environ["DREAMBOT_DATA"]).is_dir():
+        reason = f"no training photographs: {os.environ['DREAMBOT_DATA']} (DREAMBOT_DATA) is not a folder"
+        for item in items:
+            if item.get_closest_marker("data"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> StoreSettings:
+    """A store of this test's own."""
+    return StoreSettings(home=tmp_path, silent_s=2.0)
+
+
+@pytest.fixture
+async def db(settings: StoreSettings) -> AsyncIterator[Database]:
+    """The open store."""
+    async with Database.open(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def queue(db: Database, settings: StoreSettings) -> Queue:
+    """Its queue."""
+    return Queue(db, settings)
