@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Self
 
 from storage.database import sqlite_connection
-from storage.rescue import boot_id, new_owner
+from storage.rescue import new_owner
 from storage.settings import StoreSettings
 
-__all__ = ["Heart", "boot_id", "new_owner"]
+__all__ = ["Heart", "new_owner"]
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 def new_owner() -> str:
     """`host:boot:pid:random` of this process."""
-    return f"{host()}:{boot_id()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{host()}:{boot()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def host() -> str:
@@ -23,7 +23,7 @@ def host() -> str:
     return socket.gethostname().replace(":", "-")
 
 
-def boot_id() -> str:
+def boot() -> str:
     """This boot, and the table of process ids that this process sees: a container has its own."""
     return f"{_read('/proc/sys/kernel/random/boot_id')[:8]}-{_pid_table()}"
 
@@ -31,7 +31,7 @@ def boot_id() -> str:
 def is_gone(owner: str) -> bool:
     """Whether the owner's process has certainly ended: it was on this boot of this machine, and is no more."""
     parts = owner.split(":")
-    if len(parts) != 4 or parts[:2] != [host(), boot_id()] or not parts[2].isdigit():
+    if len(parts) != 4 or parts[:2] != [host(), boot()] or not parts[2].isdigit():
         return False
     return not pid_alive(int(parts[2]))
 

@@ -6,13 +6,12 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, which is not here
 
-
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from storage.database import Database
+from storage.database import Database  # before anything else imports sqlite3: storage puts the safe one in its place
 from storage.queue import Queue
 from storage.settings import StoreSettings
 
