@@ -28,8 +28,7 @@ class AuditRow:
 
     id: int
     at: float
-    surface: str
-    user: str
+    who: str  # surface:user
     verb: str
     target: str | None
     detail: Any
@@ -43,13 +42,13 @@ class Users:
         self._clock = clock
 
     @shielded
-    async def ban(self, user: str, surface: str = "local") -> None:
+    async def ban(self, surface: str, user: str) -> None:
         """They may submit nothing, and what they have waiting stays where it is."""
         async with self._db.write() as connection:
             await self._user(connection, surface, user, banned=True)
 
     @shielded
-    async def unban(self, user: str, surface: str = "local") -> None:
+    async def unban(self, surface: str, user: str) -> None:
         """They may again; what waited goes on, without credit for the time."""
         async with self._db.write() as connection:
             for flow_id in await _flows(connection, surface, user):
@@ -57,7 +56,7 @@ class Users:
             await self._user(connection, surface, user, banned=False)
 
     @shielded
-    async def limit(self, user: str, queued: int | None, surface: str = "local") -> None:
+    async def limit(self, surface: str, user: str, queued: int | None) -> None:
         """How many of their jobs may wait at once; None for the settings' limit."""
         if queued is not None:
             check_range("limit", queued, 0, MAX_LIMIT)
@@ -65,18 +64,19 @@ class Users:
             await self._user(connection, surface, user, queued_limit=queued)
 
     @shielded
-    async def weight(
-        self, weight: float, *, user: str | None = None, guild: str | None = None, surface: str = "local"
-    ) -> None:
-        """A share of the engine, against the usual 1: a person's of their guild's, or a guild's of the whole."""
-        if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
-            raise UserError(f"A weight is a number from {LEAST_WEIGHT} to {MOST_WEIGHT}; {weight} is not.")
+    async def weigh_user(self, surface: str, user: str, weight: float) -> None:
+        """A person's share of their guild, against the usual 1."""
+        _check_weight(weight)
         async with self._db.write() as connection:
-            if user is not None:
-                await self._user(connection, surface, user, weight=weight)
-            if guild is not None:
-                row = await accounts.guild(connection, surface, guild)
-                await _set(connection, schema.guild, row.id, weight=weight)
+            await self._user(connection, surface, user, weight=weight)
+
+    @shielded
+    async def weigh_guild(self, surface: str, guild: str, weight: float) -> None:
+        """A guild's share of the engine, against the usual 1."""
+        _check_weight(weight)
+        async with self._db.write() as connection:
+            row = await accounts.guild(connection, surface, guild)
+            await _set(connection, schema.guild, row.id, weight=weight)
 
     @shielded
     async def is_banned(self, caller: Caller) -> bool:
@@ -98,11 +98,26 @@ class Users:
         """The latest decisions, newest first."""
         query = select(schema.audit).order_by(schema.audit.c.id.desc()).limit(limit)
         async with self._db.read() as connection:
-            return [AuditRow(**row._mapping) for row in await connection.execute(query)]
+            return [
+                AuditRow(
+                    id=row.id,
+                    at=row.at,
+                    who=f"{row.surface}:{row.user}",
+                    verb=row.verb,
+                    target=row.target,
+                    detail=row.detail,
+                )
+                for row in await connection.execute(query)
+            ]
 
     async def _user(self, connection: AsyncConnection, surface: str, user: str, **values: Any) -> None:
         row = await accounts.user(connection, surface, user)
         await _set(connection, schema.user, row.id, **values)
+
+
+def _check_weight(weight: float) -> None:
+    if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        raise UserError(f"A weight is a number from {LEAST_WEIGHT} to {MOST_WEIGHT}; {weight} is not.")
 
 
 async def _set(connection: AsyncConnection, table: Table, id_: int, **values: Any) -> None:
