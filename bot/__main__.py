@@ -1,0 +1,51 @@
+"""The bot process: the composition root. The only place that knows which adapters there are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from bot.absence import Absence
+from bot.adapter import Adapter
+from bot.delivery import Delivery
+from bot.local_adapter import LocalAdapter
+from bot.settings import BotSettings
+from bot.store import open_store
+
+log = logging.getLogger("bot")
+
+
+async def run(settings: BotSettings) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_store(settings) as store:
+        adapters: list[Adapter] = [LocalAdapter(settings.home)]
+        works = [
+            Delivery(store, {adapter.surface: adapter for adapter in adapters}).run(),
+            Absence(store).run(),
+            *(adapter.run() for adapter in adapters),
+        ]
+        tasks = [asyncio.create_task(work) for work in works]
+        log.info("the bot serves %s", ", ".join(adapter.surface for adapter in adapters))
+        await _first_end(tasks, stop)
+        for adapter in adapters:
+            await adapter.close()
+
+
+async def _first_end(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+    """Wait until we are told to stop, or something broke; the supervisor starts us again then."""
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait((*tasks, stopped), return_when=asyncio.FIRST_COMPLETED)
+    for task in (*tasks, stopped):
+        task.cancel()
+    await asyncio.gather(*tasks, stopped, return_exceptions=True)
+    for task in done - {stopped}:
+        task.result()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(run(BotSettings.load()))

@@ -1,0 +1,339 @@
+"""Cards: what each message says, before any surface draws it.
+
+Knows jobs, ranks and scores, and how to put them in words. Does not know where a card is shown: prompts and names
+stand in it as people wrote them, so whoever draws a card must neutralise their own markup. `rows` are the same facts
+for a machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from storage.events import Event
+from storage.job import By, Image, Job, Method, Outcome, Reason, State
+
+CUT = 200  # characters of a prompt in a title or a table
+
+
+class Tone(StrEnum):
+    """What kind of message this is; a surface gives it a colour."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    WRONG = "wrong"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named fact."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """Something to press. Its id names verb and job, so it works after any restart."""
+
+    label: str
+    verb: str
+    job: str
+
+    @property
+    def id(self) -> str:
+        """What the surface sends back: `v1:<verb>:<job>`."""
+        return f"v1:{self.verb}:{self.job}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A surface-free picture of a message."""
+
+    tone: Tone
+    title: str
+    text: str = ""
+    fields: tuple[Field, ...] = ()
+    columns: tuple[str, ...] = ()
+    cells: tuple[tuple[str, ...], ...] = ()
+    images: tuple[str, ...] = ()  # digests of stored pictures, best first
+    buttons: tuple[Button, ...] = ()
+    job: str | None = None
+    rows: tuple[Mapping[str, Any], ...] = ()  # one JSON object a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A job and its place: 0 runs, 1 is next; the range is in seconds until it is done, None if nobody has measured."""
+
+    job: Job
+    position: int | None
+    eta: tuple[float, float] | None = None
+
+
+def queued_card(standing: Standing, *, engine: bool, paused: bool) -> Card:
+    """Accepted and durable: its place, and whether anybody works on it."""
+    job = standing.job
+    return Card(
+        tone=Tone.WAITING,
+        title=f"“{cut(job.params.prompt)}”",
+        text=f"{place(standing, engine=engine, paused=paused)}.",
+        fields=(Field("job", job.id), Field("seed", str(job.params.seed)), Field("method", _how(job))),
+        buttons=(Button("Cancel", "cancel", job.id),),
+        job=job.id,
+    )
+
+
+def place(standing: Standing, *, engine: bool = True, paused: bool = False) -> str:
+    """Where a job stands, in a few words."""
+    if standing.position == 0:
+        return "running"
+    if paused:
+        return "queued; the queue is paused"
+    if not engine:
+        return "queued; the engine is not running"
+    rank = f"queued, #{standing.position}" if standing.position else "queued"
+    return rank if standing.eta is None else f"{rank}, done in {span(standing.eta)}"
+
+
+def progress_card(job: Job, event: Event) -> Card:
+    """How far a running job is, with its best picture so far."""
+    done, total = int(event.data.get("done") or 0), int(event.data.get("total") or 0)
+    preview, score = event.data.get("preview"), event.data.get("score")
+    return Card(
+        tone=Tone.RUNNING,
+        title=f"“{cut(job.params.prompt)}”",
+        text=f"{done} of {total}" + ("" if score is None else f", best {score:.3f} so far"),
+        fields=(Field("job", job.id), Field("method", _how(job))),
+        images=(str(preview),) if preview else (),
+        buttons=(Button("Cancel", "cancel", job.id),),
+        job=job.id,
+    )
+
+
+def job_card(job: Job) -> Card:
+    """A job that is over, or as it stands."""
+    if job.state is State.COMPLETED:
+        return result_card(job)
+    if job.state is State.FAILED:
+        return failed_card(job)
+    if job.state is State.CANCELLED:
+        text, tone = "Cancelled.", Tone.INFO
+    else:
+        text, tone = f"{job.state.value.capitalize()}.", Tone.WAITING
+    fields = (Field("job", job.id), Field("seed", str(job.params.seed)), Field("method", _how(job)))
+    return Card(tone=tone, title=f"“{cut(job.params.prompt)}”", text=text, fields=fields, job=job.id)
+
+
+def result_card(job: Job) -> Card:
+    """The pictures, and all that is needed to judge and to repeat them."""
+    best = job.images[0] if job.images else None
+    return Card(
+        tone=Tone.DONE,
+        title=f"“{cut(job.params.prompt)}”",
+        text="\n".join(line for line in (verdict(job), job.note or "") if line),
+        fields=tuple(Field(name, value) for name, value in _facts(job, best) if value),
+        images=tuple(image.sha256 for image in job.images),
+        buttons=(
+            Button("Again", "again", job.id),
+            Button("Re-rank", "rerank", job.id),
+            Button("Details", "show", job.id),
+        ),
+        job=job.id,
+    )
+
+
+def _facts(job: Job, best: Image | None) -> list[tuple[str, str]]:
+    seconds = None if job.finished_at is None else job.finished_at - job.created_at
+    return [
+        ("score", _scores(best) if best else ""),
+        ("label", (best.label or "") if best else ""),
+        ("seed", str(job.params.seed)),
+        ("method", _how(job)),
+        ("seconds", "" if seconds is None else f"{seconds:.1f}"),
+        ("job", job.id),
+    ]
+
+
+def _scores(image: Image) -> str:
+    measured = [
+        (By.CLIP, image.clip_score),
+        (By.AUGCLIP, image.augclip_score),
+        (By.JUDGE, image.judge_score),
+    ]
+    return ", ".join(f"{by.value} {score:.3f}" for by, score in measured if score is not None)
+
+
+def verdict(job: Job) -> str:
+    """What an `again` found, in a sentence; empty for every other job."""
+    if job.again_of is None:
+        return ""
+    if job.identical:
+        return f"Identical to {job.again_of}, pixel for pixel."
+    if job.identical is None or job.difference is None:
+        return f"{job.again_of} left no pictures to compare with."
+    found = job.difference
+    share, most = found.get("pixels"), found.get("max")
+    why = "; ".join(str(change) for change in found.get("changed") or ()) or "nothing else that we record"
+    size = "" if share is None else f" in {share:.1%} of the pixels, by at most {most} of 255"
+    return f"Differs from {job.again_of}{size}. Changed: {why}."
+
+
+def failed_card(job: Job) -> Card:
+    """Why there is no picture."""
+    words = {
+        Reason.CRASHED: "The engine died each time it tried this job alone.",
+        Reason.ERROR: "Something broke while this was made.",
+        Reason.UNSUPPORTED: "No engine here can make this.",
+        None: "It failed.",
+    }
+    return Card(
+        tone=Tone.WRONG,
+        title=f"“{cut(job.params.prompt)}”",
+        text=job.message or words[job.reason],
+        fields=(Field("job", job.id), Field("reason", job.reason.value if job.reason else "unknown")),
+        buttons=(Button("Again", "again", job.id),),
+        job=job.id,
+    )
+
+
+def cancel_card(job_id: str, outcome: Outcome) -> Card:
+    """What a cancel observed."""
+    words = {
+        Outcome.CANCELLED: f"{job_id} was waiting, and is cancelled now.",
+        Outcome.STOPPING: f"{job_id} is running; it stops at its next step.",
+        Outcome.FINISHED: f"{job_id} was over already.",
+        Outcome.NOT_YOURS: f"{job_id} is somebody else's; only its owner or an admin can cancel it.",
+        Outcome.UNKNOWN: f"There is no job {job_id!r}; `queue` and `history` list them.",
+    }
+    wrong = outcome in (Outcome.NOT_YOURS, Outcome.UNKNOWN)
+    rows = ({"job": job_id, "outcome": outcome.value},)
+    return Card(tone=Tone.WRONG if wrong else Tone.INFO, title="Cancel", text=words[outcome], job=job_id, rows=rows)
+
+
+def queue_card(standings: Sequence[Standing], *, engine: bool, paused: bool) -> Card:
+    """Who waits and who runs, in the order in which they will be served."""
+    notes = [
+        "The queue is paused." if paused else "",
+        "" if engine else "The engine is not running.",
+        "" if standings else "Nothing waits and nothing runs.",
+    ]
+    return Card(
+        tone=Tone.INFO,
+        title="Queue",
+        text=" ".join(note for note in notes if note),
+        columns=("", "job", "who", "prompt", "done in"),
+        cells=tuple(_queue_cells(standing) for standing in standings),
+        rows=tuple(_queue_row(standing) for standing in standings),
+    )
+
+
+def _queue_cells(standing: Standing) -> tuple[str, ...]:
+    job = standing.job
+    rank = "runs" if standing.position == 0 else f"#{standing.position}"
+    return rank, job.id, job.caller.name, cut(job.params.prompt), span(standing.eta) if standing.eta else "–"
+
+
+def _queue_row(standing: Standing) -> dict[str, Any]:
+    eta = standing.eta
+    return brief(standing.job) | {
+        "position": standing.position,
+        "eta_seconds": None if eta is None else [round(second, 2) for second in eta],
+    }
+
+
+def history_card(jobs: Sequence[Job]) -> Card:
+    """A person's own jobs, latest first."""
+    return Card(
+        tone=Tone.INFO,
+        title="History",
+        text="" if jobs else "No dreams yet.",
+        columns=("job", "state", "score", "prompt"),
+        cells=tuple((j.id, j.state.value, _score(j), cut(j.params.prompt)) for j in jobs),
+        rows=tuple(brief(job) for job in jobs),
+    )
+
+
+def _score(job: Job) -> str:
+    score = job.images[0].clip_score if job.images else None
+    return "–" if score is None else f"{score:.3f}"
+
+
+def brief(job: Job) -> dict[str, Any]:
+    """A job as one flat row."""
+    best = job.images[0] if job.images else None
+    return {
+        "job": job.id,
+        "state": job.state.value,
+        "user": job.caller.user,
+        "guild": job.caller.guild,
+        "prompt": job.params.prompt,
+        "method": job.params.method.value,
+        "pack": job.params.pack,
+        "seed": job.params.seed,
+        "score": best.clip_score if best else None,
+        "label": best.label if best else None,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def table_card(title: str, rows: Sequence[Mapping[str, Any]], *, empty: str, columns: Sequence[str]) -> Card:
+    """Rows of plain facts: leaderboards, audit logs, statistics."""
+    return Card(
+        tone=Tone.INFO,
+        title=title,
+        text="" if rows else empty,
+        columns=tuple(columns),
+        cells=tuple(tuple(_cell(row.get(column)) for column in columns) for row in rows),
+        rows=tuple(rows),
+    )
+
+
+def leaderboard_card(rows: Sequence[Mapping[str, Any]], by: str) -> Card:
+    """The best pictures, or the busiest dreamers with their best."""
+    columns = ("rank", "name", "dreams", "score", "job", "prompt")
+    if by == "score":
+        columns = ("rank", "score", "name", "label", "job", "prompt")
+    return table_card("Leaderboard", rows, empty="Nobody has dreamed here yet.", columns=columns)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else cut(str(value))
+
+
+def notice(title: str, text: str, **row: Any) -> Card:
+    """Something was done."""
+    return Card(tone=Tone.INFO, title=title, text=text, rows=(row,) if row else ())
+
+
+def error_card(text: str) -> Card:
+    """Something was wrong: with the request (a UserError's sentence) or with us."""
+    return Card(tone=Tone.WRONG, title="That did not work", text=text)
+
+
+def cut(text: str, limit: int = CUT) -> str:
+    """The text on one line, at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def span(seconds: tuple[float, float]) -> str:
+    """A range of seconds in words: never more exact than it is."""
+    low, high = (_clock(max(1, round(second))) for second in seconds)
+    return f"about {high}" if low == high else f"{low} to {high}"
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def _how(job: Job) -> str:
+    by = f" by {job.params.by.value}" if job.params.method is Method.RERANK else ""
+    return f"{job.params.method.value}{by}, {job.params.pack}"

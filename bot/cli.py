@@ -1,0 +1,77 @@
+"""`dreambot`: the terminal's entry. Knows the commands' names and options; what they do is imported when they run.
+
+One policy for errors: a wrong request is one sentence on standard error and exit status 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from bot import cli_admin, cli_engine, cli_jobs
+from bot.options import As, Engine, Guild
+
+app = typer.Typer(
+    name="dreambot",
+    help="Turns a prompt into pictures, for a guild of people who share one engine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cli_jobs.register(app)
+cli_engine.register(app)
+app.add_typer(cli_admin.app, name="admin")
+
+
+@app.command()
+def chat(name: As = None, guild: Guild = "local", engine: Engine = None) -> int:
+    """A terminal where /dream and every other command work as on a platform."""
+    from bot import session
+    from bot.chat import chat as talk
+
+    return session.run(talk, name=name, guild=guild, engine=engine)
+
+
+@app.command()
+def serve(engine: Engine = None) -> int:
+    """Run the bot and the engine, and start each again when it dies."""
+    from bot.serve import serve as supervise
+
+    return supervise(engine)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    try:
+        status = app(args=argv, prog_name="dreambot", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except asyncio.CancelledError:
+        return 143
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        return _wrong(error)
+    return int(status or 0)
+
+
+def _wrong(error: Exception) -> int:
+    """Say it in one sentence: the person's mistake is 2, ours is 1."""
+    from bot.incident import sentence
+    from bot.terminal import say
+    from storage.errors import UserError
+
+    if isinstance(error, typer.TyperException):
+        what = error.format_message() if hasattr(error, "format_message") else str(error)
+        say(" ".join(f"{what} Try 'dreambot --help'.".split()))
+        return 2
+    say(sentence(error))
+    return 2 if isinstance(error, UserError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

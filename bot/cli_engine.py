@@ -1,0 +1,58 @@
+"""The terminal's commands that need the engine's libraries.
+
+They run `python -m engine VERB` as a child, whose output and exit status pass through. Knows its verbs; imports none.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from bot.options import Json
+
+ENGINE = (sys.executable, "-m", "engine")
+
+packs = typer.Typer(help="The generators at hand.", no_args_is_help=True)
+Pack = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.add_typer(packs, name="packs")
+    app.command()(doctor)
+
+
+def engine(*words: str, json: bool) -> int:
+    """Run `python -m engine WORDS`; returns its exit status."""
+    sys.stdout.flush()
+    command = [*ENGINE, *words, *(["--json"] if json else [])]
+    return subprocess.run(command, check=False).returncode
+
+
+@packs.command("list")
+def packs_list(json: Json = False) -> int:
+    """List the packs."""
+    return engine("packs", "list", json=json)
+
+
+@packs.command("info")
+def packs_info(pack: Pack, json: Json = False) -> int:
+    """Show one pack: its labels, licence and sources."""
+    return engine("packs", "info", pack, json=json)
+
+
+@packs.command("verify")
+def packs_verify(pack: Pack, json: Json = False) -> int:
+    """Check a pack's files against their digests."""
+    return engine("packs", "verify", pack, json=json)
+
+
+def doctor(json: Json = False) -> int:
+    """Check the store, the settings, the engine and its device; exit status 1 if something is wrong."""
+    from bot.doctor import examine
+
+    well = examine(json=json)
+    return engine("doctor", json=json) or (0 if well else 1)

@@ -1,0 +1,129 @@
+"""The terminal's commands about jobs. Knows their options; the work is in `bot.in_person`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bot.options import As, Engine, Guild, JobName, Json, NoWait, Out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (dream, again, rerank, show, queue, cancel, leaderboard, history):
+        app.command()(command)
+
+
+def _number(flag: str, text: str) -> Any:
+    return typer.Option(flag, metavar="N", help=text, show_default=False)
+
+
+def dream(
+    prompt: Annotated[str, typer.Argument(help="What to dream of: 1 to 3,000 characters.", show_default=False)],
+    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="search")] = None,
+    pack: Annotated[str | None, typer.Option("--pack", metavar="NAME", help="Which generator; embedded.")] = None,
+    seed: Annotated[str | None, _number("--seed", "0 to 4294967295; drawn if missing, always shown.")] = None,
+    candidates: Annotated[str | None, _number("--candidates", "1 to 10,000; 100.")] = None,
+    top_k: Annotated[str | None, _number("--top-k", "1 to the pack's labels; 10, at most half of them.")] = None,
+    steps: Annotated[str | None, _number("--steps", "1 to 2,000; 150.")] = None,
+    keep: Annotated[str | None, _number("--keep", "1 to 16 pictures; 1.")] = None,
+    out: Out = None,
+    json: Json = False,
+    no_wait: NoWait = False,
+    name: As = None,
+    guild: Guild = "local",
+    engine: Engine = None,
+) -> int:
+    """Dream one prompt, through the very same store and engine as a chat command."""
+    from bot import arguments, in_person, session
+
+    options = {
+        "method": method,
+        "pack": pack,
+        "seed": seed,
+        "candidates": candidates,
+        "top-k": top_k,
+        "steps": steps,
+        "keep": keep,
+    }
+    params = arguments.dream(prompt, options, keep=arguments.KEEP_IN_TERMINAL)
+    return session.run(
+        lambda s: in_person.dream(s, params, out=out, wait=not no_wait),
+        name=name,
+        guild=guild,
+        json=json,
+        engine=engine,
+    )
+
+
+def again(
+    job: JobName,
+    out: Out = None,
+    json: Json = False,
+    name: As = None,
+    guild: Guild = "local",
+    engine: Engine = None,
+) -> int:
+    """Run a job's recipe once more and compare the pixels: exit status 0 only if they are identical."""
+    from bot import in_person, session
+
+    return session.run(lambda s: in_person.again(s, job, out=out), name=name, guild=guild, json=json, engine=engine)
+
+
+def rerank(
+    job: JobName,
+    prompt: Annotated[str | None, typer.Argument(help="Other words; default: the job's own.")] = None,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="clip, augclip or judge.")] = "clip",
+    out: Out = None,
+    json: Json = False,
+    name: As = None,
+    guild: Guild = "local",
+    engine: Engine = None,
+) -> int:
+    """Re-order a job's stored candidates: a new job whose parent is JOB."""
+    from bot import in_person, session
+
+    return session.run(
+        lambda s: in_person.rerank(s, job, prompt, by, out=out), name=name, guild=guild, json=json, engine=engine
+    )
+
+
+def show(job: JobName, json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Show a job: its pictures, or how it stands."""
+    from bot import in_person, session
+
+    return session.run(lambda s: in_person.show(s, job), name=name, guild=guild, json=json)
+
+
+def queue(json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Show what runs and what waits, in the order of service."""
+    from bot import in_person, session
+
+    return session.run(in_person.queue, name=name, guild=guild, json=json)
+
+
+def cancel(job: JobName, json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Stop a job; tells what was observed."""
+    from bot import in_person, session
+
+    return session.run(lambda s: in_person.cancel(s, job), name=name, guild=guild, json=json)
+
+
+def leaderboard(
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="score or person.")] = "score",
+    json: Json = False,
+    name: As = None,
+    guild: Guild = "local",
+) -> int:
+    """Show the guild's best pictures, or its busiest dreamers."""
+    from bot import in_person, session
+
+    return session.run(lambda s: in_person.leaderboard(s, by), name=name, guild=guild, json=json)
+
+
+def history(json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Show a person's own jobs, latest first."""
+    from bot import in_person, session
+
+    return session.run(in_person.history, name=name, guild=guild, json=json)

@@ -1,0 +1,159 @@
+"""What people can ask for, whatever surface they ask on. Each command checks, acts by one storage call, answers a Card.
+
+Policy: everyone sees the jobs of their own guild and their own; only the owner or an admin cancels one. Knows no chat
+library and no words: arguments come parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+from bot import arguments, cards
+from bot.cards import Card, Standing
+from bot.report import report
+from bot.store import Store
+from storage.errors import UserError
+from storage.job import FINAL, Caller, Job, Method, Outcome, Params, Request, State
+from storage.leaderboard import Leaderboard
+
+SHOWN = 50  # rows of a queue
+COUNTED = 1_000  # waiting jobs that are ranked
+
+
+class Commands:
+    """The commands of everyone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def dream(
+        self, caller: Caller, params: Params, *, reply_to: str | None = None, event_key: str | None = None
+    ) -> Card:
+        """Accept a dream. Once this returns, its row is durable."""
+        cost = await self._estimate(params)
+        request = Request(caller=caller, params=params, event_key=event_key, reply_to=reply_to, cost=cost or 1.0)
+        return await self._submit(request)
+
+    async def again(self, caller: Caller, job_id: str, *, reply_to: str | None = None) -> Card:
+        """Run a finished job's recipe once more; the engine compares the pixels."""
+        job = await self._visible(caller, job_id)
+        if job.state not in FINAL:
+            raise UserError(f"Job {job.id} is {job.state}; again needs one that is over.")
+        cost = await self._estimate(job.params) or job.cost
+        request = Request(
+            caller=caller, params=job.params, reply_to=reply_to, parent=job.parent, again_of=job.id, cost=cost
+        )
+        return await self._submit(request)
+
+    async def rerank(
+        self, caller: Caller, job_id: str, *, prompt: str | None = None, by: str = "clip", reply_to: str | None = None
+    ) -> Card:
+        """Re-order a completed job's stored candidates: a new job."""
+        job = await self._visible(caller, job_id)
+        if job.state is not State.COMPLETED:
+            raise UserError(f"Job {job.id} is {job.state}; rerank needs a completed one.")
+        params = arguments.rerank(job.params, prompt, by)
+        return await self._submit(Request(caller=caller, params=params, reply_to=reply_to, parent=job.id, cost=0.1))
+
+    async def show(self, caller: Caller, job_id: str) -> Card:
+        """One job, all that is known of it."""
+        job = await self._visible(caller, job_id)
+        card = cards.job_card(job) if job.state in FINAL else await self._queued(job)
+        return replace(card, rows=(report(job, self._store.images.path),))
+
+    async def queue(self, caller: Caller) -> Card:
+        """What runs and waits in the caller's guild, with true ranks; an admin sees every guild."""
+        standings = [s for s in await self._standings() if caller.admin or _near(s.job, caller)]
+        return cards.queue_card(standings[:SHOWN], engine=await self._engine(), paused=await self._paused())
+
+    async def cancel(self, caller: Caller, job_id: str) -> Card:
+        """Stop a job; the card tells what was observed."""
+        try:
+            name = arguments.job_id(job_id)
+        except UserError:
+            return cards.cancel_card(job_id, Outcome.UNKNOWN)
+        return cards.cancel_card(name, await self._store.queue.cancel(name, caller))
+
+    async def history(self, caller: Caller, limit: int = 20) -> Card:
+        """The caller's own jobs, latest first."""
+        return cards.history_card(await self._store.queue.history(caller, limit))
+
+    async def leaderboard(self, caller: Caller, *, by: str = "score", limit: int = 10) -> Card:
+        """The best pictures or the busiest dreamers of the caller's guild."""
+        if by not in ("score", "person"):
+            raise UserError(f"by is one of score, person; {by!r} is not.")
+        found = await Leaderboard(self._store.database).top(by=by, guild=caller.guild, limit=limit)
+        return cards.leaderboard_card([asdict(row) for row in found], by)
+
+    async def job(self, job_id: str) -> Job:
+        """A job that exists, for whoever follows it."""
+        job = await self._store.queue.get(job_id)
+        if job is None:
+            raise _unknown(job_id)
+        return job
+
+    async def _visible(self, caller: Caller, job_id: str) -> Job:
+        name = arguments.job_id(job_id)
+        job = await self._store.queue.get(name)
+        if job is None or not (caller.admin or _near(job, caller)):
+            raise _unknown(name)
+        return job
+
+    async def _submit(self, request: Request) -> Card:
+        return await self._queued(await self._store.queue.submit(request))
+
+    async def _queued(self, job: Job) -> Card:
+        found = [s for s in await self._standings() if s.job.id == job.id]
+        standing = found[0] if found else Standing(job=job, position=await self._store.queue.position(job.id))
+        return cards.queued_card(standing, engine=await self._engine(), paused=await self._paused())
+
+    async def _standings(self) -> list[Standing]:
+        running, waiting = await self._store.queue.running(), await self._store.queue.waiting(COUNTED)
+        speed = {pack.name: pack.seconds_per_candidate for pack in await self._store.engines.packs()}
+        return standings(running, waiting, speed)
+
+    async def _estimate(self, params: Params) -> float | None:
+        """GPU-seconds this will take, where an engine has measured its speed; UserError if no pack can do it."""
+        packs = {pack.name: pack for pack in await self._store.engines.packs() if pack.offered}
+        pack = packs.get(params.pack)
+        if pack is None:
+            raise UserError(f"pack is one of {', '.join(sorted(packs))}; {params.pack!r} is not.")
+        if pack.methods and params.method is not Method.RERANK and params.method not in pack.methods:
+            raise UserError(f"pack {pack.name} has the methods {', '.join(pack.methods)}; not {params.method}.")
+        if params.top_k is not None and pack.labels and params.top_k > pack.labels:
+            raise UserError(f"top-k is a whole number from 1 to {pack.labels} with pack {pack.name}; not more.")
+        return _seconds(params, pack.seconds_per_candidate)
+
+    async def _engine(self) -> bool:
+        return bool(await self._store.engines.alive(self._store.settings.silent_s))
+
+    async def _paused(self) -> bool:
+        return bool((await self._store.queue.flags()).get("paused"))
+
+
+def standings(running: Sequence[Job], waiting: Sequence[Job], speed: Mapping[str, float | None]) -> list[Standing]:
+    """Ranks and honest ranges: at best a job runs beside the others, at worst after all the work before it."""
+    found: list[Standing] = []
+    before: float | None = 0.0
+    for rank, job in enumerate((*running, *waiting), start=1 - len(running)):
+        own = _seconds(job.params, speed.get(job.params.pack))
+        before = None if own is None or before is None else before + own
+        eta = None if own is None or before is None else (own, before)
+        found.append(Standing(job=job, position=max(0, rank), eta=eta))
+    return found
+
+
+def _seconds(params: Params, per_candidate: float | None) -> float | None:
+    if not per_candidate:
+        return None
+    return 0.1 if params.method is Method.RERANK else params.candidates * per_candidate
+
+
+def _near(job: Job, caller: Caller) -> bool:
+    same_guild, same_user = job.caller.guild == caller.guild, job.caller.user == caller.user
+    return job.caller.surface == caller.surface and (same_guild or same_user)
+
+
+def _unknown(job_id: str) -> UserError:
+    return UserError(f"There is no job {job_id!r}; `queue` and `history` list them.")

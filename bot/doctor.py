@@ -1,0 +1,80 @@
+"""What `dreambot doctor` can say without the engine's libraries: the store, the disk, the settings, who is alive.
+
+Knows where to look. Mends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from bot.cards import table_card
+from bot.session import emit
+from bot.settings import BotSettings
+from bot.store import open_store
+from bot.terminal import draw
+from storage import is_wal_safe
+
+LEAST_FREE = 1 << 30
+WORDS = {True: "ok", False: "BAD", None: "–"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check; `ok` None is neither good nor bad."""
+
+    check: str
+    ok: bool | None
+    detail: str
+
+
+def examine(*, json: bool) -> bool:
+    """Print every finding; False if one is bad."""
+    settings = BotSettings.load()
+    found = [*_settings(settings), *asyncio.run(_store(settings))]
+    rows = [{"check": f.check, "ok": f.ok, "detail": f.detail} for f in found]
+    if json:
+        for row in rows:
+            emit(row)
+    else:
+        shown = [{"check": f.check, "ok": WORDS[f.ok], "detail": f.detail} for f in found]
+        Console().print(draw(table_card("Doctor", shown, empty="", columns=("check", "ok", "detail"))))
+    return all(finding.ok is not False for finding in found)
+
+
+def _settings(settings: BotSettings) -> Iterator[Finding]:
+    yield Finding("python", sys.version_info >= (3, 11), sys.version.split()[0])
+    safe = is_wal_safe(sqlite3.sqlite_version_info)
+    mode = "write-ahead log" if safe else "TRUNCATE journal: before 3.51.3 the write-ahead log can lose rows"
+    yield Finding("sqlite", True if safe else None, f"{sqlite3.sqlite_version}, {mode}")
+    settings.home.mkdir(parents=True, exist_ok=True)
+    yield Finding("home", os.access(settings.home, os.W_OK), str(settings.home))
+    free = shutil.disk_usage(settings.home).free
+    yield Finding("disk", free >= LEAST_FREE, f"{free / 1e9:.1f} GB free")
+
+
+async def _store(settings: BotSettings) -> list[Finding]:
+    try:
+        async with open_store(settings) as store:
+            engines = await store.engines.alive(settings.silent_s)
+            names = ", ".join(f"{engine.device} (process {engine.pid})" for engine in engines)
+            packs = [pack.name for pack in await store.engines.packs() if pack.offered]
+            flags = await store.queue.flags()
+            return [
+                Finding("store", True, str(settings.path)),
+                Finding("engine", True if engines else None, names or "not running; `dream` and `serve` start one"),
+                Finding("packs", bool(packs), ", ".join(packs) or "none"),
+                Finding("queue", None if flags.get("paused") else True, "paused" if flags.get("paused") else "open"),
+                Finding(
+                    "admins", None if not settings.admins else True, ", ".join(sorted(settings.admins)) or "none named"
+                ),
+            ]
+    except Exception as error:
+        return [Finding("store", False, str(error))]

@@ -1,0 +1,144 @@
+"""The terminal's commands at work: somebody sits there and waits.
+
+Knows how an answer becomes lines, files and an exit status. Does not know Typer.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bot import cards, local_adapter
+from bot.cards import Card
+from bot.own_engine import OwnEngine
+from bot.report import report
+from bot.session import Session, emit
+from bot.terminal import Bar, picture
+from bot.wait import dreamt
+from storage.errors import UserError
+from storage.job import Job, Outcome, Params, State
+
+Ask = Callable[[], Awaitable[Card]]
+
+STATUS = {
+    Outcome.CANCELLED: 0,
+    Outcome.STOPPING: 0,
+    Outcome.FINISHED: 1,
+    Outcome.NOT_YOURS: 2,
+    Outcome.UNKNOWN: 2,
+}
+
+
+async def dream(session: Session, params: Params, *, out: str | None, wait: bool) -> int:
+    """Dream, and wait for it unless told not to."""
+    if wait:
+        job = await _watch(session, lambda: session.commands.dream(session.caller, params), out)
+        return 0 if job.state is State.COMPLETED else 1
+    if out is not None:
+        raise UserError("--out needs to wait for the picture; leave out --no-wait or --out.")
+    card = await session.commands.dream(session.caller, params, reply_to=local_adapter.address(session.caller))
+    if session.json:
+        emit(report(await session.commands.job(str(card.job)), session.store.images.path))
+    else:
+        session.show(card)
+    return 0
+
+
+async def again(session: Session, job_id: str, *, out: str | None) -> int:
+    """Reproduce; 0 only if the pixels are the same."""
+    job = await _watch(session, lambda: session.commands.again(session.caller, job_id), out)
+    return 0 if job.state is State.COMPLETED and job.identical else 1
+
+
+async def rerank(session: Session, job_id: str, prompt: str | None, by: str, *, out: str | None) -> int:
+    """Re-order an earlier job's candidates."""
+    job = await _watch(session, lambda: session.commands.rerank(session.caller, job_id, prompt=prompt, by=by), out)
+    return 0 if job.state is State.COMPLETED else 1
+
+
+async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
+    """Ask, follow the job to its end with a bar, and show what became of it."""
+    target = None if out is None else _writable(Path(out))
+    cursor = await session.store.feed.head()
+    async with OwnEngine(session.store, session.engine) as engine:
+        card = await ask()
+        with Bar(card.text) as bar:
+            job = await dreamt(session.store, session.commands, engine, session.caller, card, cursor, bar.see)
+        show_job(session, job, engine.start_seconds)
+    if target is not None and job.images:
+        _write(target, session.store.images.path(job.images[0].sha256).read_bytes())
+    return job
+
+
+def show_job(session: Session, job: Job, engine_start: float | None) -> None:
+    """The card, the pictures' paths and the best picture; or the JSON."""
+    paths = [session.store.images.path(image.sha256) for image in job.images]
+    if session.json:
+        emit(report(job, session.store.images.path, engine_start=engine_start))
+        return
+    if paths:
+        picture(paths[0], sys.stdout)
+    session.show(cards.job_card(job))
+    for path in paths:
+        sys.stdout.write(f"{path}\n")
+
+
+async def show(session: Session, job_id: str) -> int:
+    """Show a job."""
+    card = await session.commands.show(session.caller, job_id)
+    if session.json:
+        session.show(card)
+    else:
+        job = await session.commands.job(str(card.job))
+        if job.state is State.COMPLETED:
+            show_job(session, job, None)
+        else:
+            session.show(card)
+    return 0
+
+
+async def queue(session: Session) -> int:
+    """Show the queue."""
+    session.show(await session.commands.queue(session.caller))
+    return 0
+
+
+async def cancel(session: Session, job_id: str) -> int:
+    """Cancel a job; the status tells what was observed."""
+    card = await session.commands.cancel(session.caller, job_id)
+    session.show(card)
+    return STATUS[Outcome(card.rows[0]["outcome"])]
+
+
+async def leaderboard(session: Session, by: str) -> int:
+    """Show the leaderboard."""
+    session.show(await session.commands.leaderboard(session.caller, by=by))
+    return 0
+
+
+async def history(session: Session) -> int:
+    """Show the caller's jobs."""
+    session.show(await session.commands.history(session.caller))
+    return 0
+
+
+def _writable(target: Path) -> Path:
+    """The file that --out names, before a job is spent on it."""
+    if target.is_dir() or not target.parent.is_dir():
+        raise UserError(f"--out names a file in a folder that exists; {str(target)!r} does not.")
+    if not os.access(target.parent, os.W_OK):
+        raise UserError(f"--out names a file in a folder that can be written; {str(target.parent)!r} cannot.")
+    return target
+
+
+def _write(target: Path, png: bytes) -> None:
+    """Whole or not at all."""
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        draft.write_bytes(png)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)

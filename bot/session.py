@@ -1,0 +1,107 @@
+"""One terminal command: its settings, its person, the open store, and where answers go.
+
+At a terminal, whoever owns the process is the operator: without `--as` the caller is the system user and an admin.
+`--as NAME` plays an ordinary person, who is an admin only where DREAMBOT_ADMINS says so. Knows no Typer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bot import arguments
+from bot.admin import Admin
+from bot.cards import Card, Tone
+from bot.commands import Commands
+from bot.settings import BotSettings
+from bot.store import Store, open_store
+from storage.job import Caller
+
+ENGINE = (sys.executable, "-m", "engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What one terminal command works with."""
+
+    store: Store
+    commands: Commands
+    admin: Admin
+    caller: Caller
+    json: bool
+    engine: tuple[str, ...]
+
+    def show(self, card: Card) -> None:
+        """Print a card for people, or its rows for machines."""
+        if self.json:
+            for row in card.rows:
+                emit(row)
+        else:
+            from rich.console import Console
+
+            from bot.terminal import draw
+
+            Console(stderr=card.tone is Tone.WRONG).print(draw(card))
+
+
+Work = Callable[[Session], Awaitable[int]]
+
+
+def run(work: Work, *, name: str | None, guild: str, json: bool = False, engine: str | None = None) -> int:
+    """Open everything, do the work, and return its exit status."""
+    settings = BotSettings.load()
+    _log_to_file(settings)
+    caller = person(settings, name, guild)
+    command = tuple(shlex.split(engine)) if engine else ENGINE
+    return asyncio.run(_run(work, settings, caller, json, command))
+
+
+def _log_to_file(settings: BotSettings) -> None:
+    """A terminal shows sentences; what we must know about goes beside the store."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=settings.home / "dreambot.log",
+        format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+        level=logging.WARNING,
+    )
+
+
+async def _run(work: Work, settings: BotSettings, caller: Caller, json: bool, engine: tuple[str, ...]) -> int:
+    task = asyncio.current_task()
+    if task is not None and sys.platform != "win32":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # leave as on Ctrl-C, tidily
+    async with open_store(settings) as store:
+        return await work(
+            Session(store=store, commands=Commands(store), admin=Admin(store), caller=caller, json=json, engine=engine)
+        )
+
+
+def person(settings: BotSettings, name: str | None, guild: str) -> Caller:
+    """Who types: the operator, or somebody who is played."""
+    guild = arguments.person("--guild", guild)
+    if name is None:
+        user = _system_user()
+        return Caller(user=user, name=user, guild=guild, admin=True)
+    user = arguments.person("--as", name)
+    return Caller(user=user, name=user, guild=guild, admin=settings.is_admin("local", user))
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "operator"
+
+
+def emit(row: Mapping[str, Any]) -> None:
+    """One JSON object on a line of standard output, whatever its encoding."""
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,27 @@
+"""What a person may set about the bot, on top of the store's settings.
+
+Read once, in `__main__` and in the terminal's entry, and handed down. Secrets of the surfaces come with their adapters.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from storage.settings import StoreSettings
+
+
+class BotSettings(StoreSettings):
+    """DREAMBOT_ADMINS is a list of names: `ada, slack:U123`; a bare name is one of the local surface."""
+
+    admins: frozenset[str] = frozenset()
+    progress_s: float = Field(1.0, ge=0)  # at most one progress edit a message in so long
+    engine_absent_s: float = Field(10.0, gt=0)  # without an engine for so long, admins are told
+
+    @field_validator("admins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return frozenset(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+
+    def is_admin(self, surface: str, user: str) -> bool:
+        """Whether the settings name this person."""
+        return f"{surface}:{user}" in self.admins or (surface == "local" and user in self.admins)

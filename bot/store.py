@@ -1,0 +1,49 @@
+"""Everything of storage that people's commands need, opened together.
+
+Knows how the parts are put together and nothing of what is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bot.settings import BotSettings
+from storage.database import Database
+from storage.engines import Engines
+from storage.feed import Feed
+from storage.images import ImageStore
+from storage.outbox import Outbox
+from storage.queue import Queue
+from storage.users import Users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The open store."""
+
+    settings: BotSettings
+    database: Database
+    queue: Queue
+    feed: Feed
+    engines: Engines
+    outbox: Outbox
+    users: Users
+    images: ImageStore
+
+
+@asynccontextmanager
+async def open_store(settings: BotSettings) -> AsyncIterator[Store]:
+    """Open the database, migrating it where needed, and what stands on it."""
+    async with Database.open(settings) as database:
+        yield Store(
+            settings=settings,
+            database=database,
+            queue=Queue(database, settings),
+            feed=Feed(database, settings.poll_s),
+            engines=Engines(database),
+            outbox=Outbox(database),
+            users=Users(database),
+            images=ImageStore(settings.images),
+        )

@@ -1,0 +1,127 @@
+"""Words and options into Params."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import arguments
+from storage.errors import UserError
+from storage.job import MAX_SEED, By, Method, Params
+
+
+def test_defaults_are_those_of_the_table() -> None:
+    """A bare prompt takes every default, and the seed is drawn."""
+    params = arguments.dream("a blue dog", {}, keep=arguments.KEEP_IN_TERMINAL)
+    assert params == Params(prompt="a blue dog", seed=params.seed)
+    assert 0 <= params.seed <= MAX_SEED
+
+
+def test_chat_keeps_four_and_never_more_than_candidates() -> None:
+    """In chat four pictures are kept, fewer where fewer are drawn."""
+    assert arguments.dream("dog", {}).keep == 4
+    assert arguments.dream("dog", {"candidates": "2"}).keep == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"seed": "-1"}, "0 to 4294967295"),
+        ({"seed": "4294967296"}, "0 to 4294967295"),
+        ({"seed": "seven"}, "0 to 4294967295"),
+        ({"seed": "9" * 5_000}, "0 to 4294967295"),
+        ({"candidates": "0"}, "1 to 10000"),
+        ({"candidates": 10_001}, "1 to 10000"),
+        ({"steps": "1.5"}, "1 to 2000"),
+        ({"keep": "17"}, "1 to 16"),
+        ({"top-k": "0"}, "top-k is a whole number from 1"),
+        ({"method": "nosuch"}, "search"),
+        ({"method": "rerank"}, "search"),
+        ({"pack": "../x"}, "embedded"),
+        ({"keep": "5", "candidates": "4"}, "at most"),
+    ],
+)
+def test_a_wrong_option_names_what_is_allowed(options: dict[str, str | int], named: str) -> None:
+    """Every refusal is one line that names the allowed values."""
+    with pytest.raises(UserError, match=named) as refusal:
+        arguments.dream("dog", options)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", "x" * 5_000, "\x00", "\ud800"])
+def test_a_wrong_prompt_is_refused(prompt: str) -> None:
+    """A prompt has 1 to 3,000 characters of text."""
+    with pytest.raises(UserError, match="3,000"):
+        arguments.dream(prompt, {})
+
+
+def test_options_may_stand_anywhere() -> None:
+    """Options before, between and after the words; = and a typographic dash do as well."""
+    words = arguments.words("--seed 3 a blue —keep=2 dog --candidates 5")
+    assert words.text == "a blue dog"
+    assert words.options == {"seed": "3", "keep": "2", "candidates": "5"}
+
+
+def test_after_two_dashes_all_is_text() -> None:
+    """A lone -- ends the options."""
+    assert arguments.words("a -- --seed  3").text == "a --seed  3"
+
+
+def test_quotes_around_the_whole_prompt_go() -> None:
+    """Who quotes the prompt as in a shell means the prompt."""
+    assert arguments.words('"a blue dog" --seed 1').text == "a blue dog"
+    assert arguments.words("don't panic").text == "don't panic"
+
+
+@pytest.mark.parametrize("line", ["a --nosuch 3", "a --seed"])
+def test_unknown_and_empty_options_are_refused(line: str) -> None:
+    """An option that is not known, or has no value, is a UserError."""
+    with pytest.raises(UserError, match="--"):
+        arguments.words(line)
+
+
+@given(st.text(max_size=200))
+def test_any_line_is_a_prompt_or_a_user_error(line: str) -> None:
+    """Whatever is typed becomes Params or a one-line refusal, never another exception."""
+    try:
+        words = arguments.words(line)
+        params = arguments.dream(words.text, words.options)
+    except UserError:
+        return
+    assert Params.from_json(params.to_json()) == params
+
+
+@given(st.text(max_size=60))
+def test_any_job_name_is_safe_or_refused(text: str) -> None:
+    """A job's name is letters and digits, whatever is typed."""
+    try:
+        name = arguments.job_id(text)
+    except UserError:
+        return
+    assert name.isascii()
+    assert name.isalnum()
+
+
+def test_a_button_names_verb_and_job() -> None:
+    """`v1:again:k7f3q2` is again of k7f3q2; another version is refused."""
+    assert arguments.button("v1:again:k7f3q2") == ("again", "k7f3q2")
+    with pytest.raises(UserError):
+        arguments.button("v2:again:k7f3q2")
+
+
+def test_rerank_keeps_all_but_words_and_measure() -> None:
+    """A rerank's params are the parent's, with another prompt and measure."""
+    of = Params(prompt="dog", seed=7, candidates=20, keep=2)
+    params = arguments.rerank(of, "cat", "judge")
+    assert (params.prompt, params.by, params.method) == ("cat", By.JUDGE, Method.RERANK)
+    assert (params.seed, params.candidates, params.keep) == (7, 20, 2)
+    with pytest.raises(UserError, match="clip, augclip, judge"):
+        arguments.rerank(of, None, "taste")
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 101, "a\nb", "\x1b[2J"])
+def test_a_persons_name_is_printable(name: str) -> None:
+    """--as and --guild take 1 to 100 printable characters."""
+    with pytest.raises(UserError, match="1 to 100 printable"):
+        arguments.person("--as", name)
