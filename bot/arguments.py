@@ -35,13 +35,13 @@ class Words:
 def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT) -> Params:
     """Params of a dream; an option that is missing or None takes its default, and the seed is drawn."""
     given = {name: value for name, value in options.items() if value is not None}
-    method = choice("method", given.get("method", Method.SEARCH), Method)
+    method = str(given.get("method", Method.SEARCH))
     if method not in DREAM_METHODS:
-        raise UserError(f"method is one of {', '.join(DREAM_METHODS)}; {method.value!r} is not.")
+        raise UserError(f"method is one of {', '.join(DREAM_METHODS)}; {method[:40]!r} is not.")
     candidates = _number("candidates", given.get("candidates", 100))
     return Params(
         prompt=prompt,
-        method=method,
+        method=Method(method),
         pack=_name("pack", given.get("pack", "embedded")),
         seed=_number("seed", given["seed"]) if "seed" in given else secrets.randbelow(MAX_SEED + 1),
         candidates=candidates,

@@ -67,7 +67,8 @@ def _wrong(error: Exception) -> int:
 
     if isinstance(error, typer.TyperException):
         what = error.format_message() if hasattr(error, "format_message") else str(error)
-        say(" ".join(f"{what} Try 'dreambot --help'.".split()))
+        if what:  # else the help was shown, for want of a command
+            say(" ".join(what.split()).rstrip(".") + "; `dreambot --help` lists what there is.")
         return 2
     say(sentence(error))
     return 2 if isinstance(error, UserError) else 1

@@ -23,7 +23,7 @@ from storage.heart import Heart
 from storage.images import ImageStore
 from storage.job import Candidate, Image, Job, Reason, Result
 from storage.queue import Queue
-from storage.rescue import Watch, boot_id, host, new_owner
+from storage.rescue import Watch, new_owner
 from storage.settings import StoreSettings
 
 SIDE = 8
@@ -134,11 +134,12 @@ async def main() -> None:
         engine = FakeEngine(db, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, engine.stop.set)
+        host, boot, _, _ = engine.owner.split(":")
         row = EngineRow(
             owner=engine.owner,
             pid=os.getpid(),
-            host=host(),
-            boot=boot_id(),
+            host=host,
+            boot=boot,
             device="fake",
             dtype="none",
             started_at=time.time(),

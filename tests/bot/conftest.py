@@ -1,0 +1,59 @@
+"""An open store for each test, and the fake engine in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.commands import Commands
+from bot.settings import BotSettings
+from bot.store import Store, open_store
+from tests.fakes.engine import FakeEngine
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a migrated, empty store: migrating takes longer than most tests."""
+    home = tmp_path_factory.mktemp("template")
+
+    async def make() -> None:
+        async with open_store(BotSettings(home=home)):
+            pass
+
+    asyncio.run(make())
+    return home
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> Path:
+    """A home of this test's own."""
+    return Path(shutil.copytree(template, tmp_path / "home"))
+
+
+@pytest.fixture
+def settings(home: Path) -> BotSettings:
+    """Settings that wait for nothing."""
+    return BotSettings(home=home, poll_s=0.005, silent_s=2.0)
+
+
+@pytest.fixture
+async def store(settings: BotSettings) -> AsyncIterator[Store]:
+    """The open store."""
+    async with open_store(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def commands(store: Store) -> Commands:
+    """The commands on that store."""
+    return Commands(store)
+
+
+@pytest.fixture
+def engine(store: Store, settings: BotSettings) -> FakeEngine:
+    """An engine that is stepped by the test."""
+    return FakeEngine(store.database, settings)
