@@ -118,7 +118,7 @@ class EmbeddedGenerator(nn.Module):
         stages = [x]
         for conv, modulate, style, double in zip(self.convs, self.modulations, styles, self.doubles, strict=True):
             if double:
-                x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+                x = _double(x, smooth=2 * x.shape[2] == self.resolution)
             gain, shift = style.chunk(2, 1)
             x = modulate(conv(x), 1 + gain, shift)
             stages.append(x)
@@ -132,6 +132,13 @@ class EmbeddedGenerator(nn.Module):
             self.rgb_before(before).float(), scale_factor=2, mode="bilinear", align_corners=False
         )
         return torch.tanh(coarse + self.rgb_last(last).float())
+
+
+def _double(x: Tensor, smooth: bool) -> Tensor:
+    """Steps give the inner stages edges to work from; the last stage is smooth, or a lattice shows in the picture."""
+    if smooth:
+        return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return functional.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _plan(widths: tuple[int, ...]) -> list[tuple[int, int, bool]]:

@@ -17,14 +17,13 @@ MIXED = (48, 64, 128, 256)  # channels after the fixed random mixing, strides 4 
 
 
 class Mixing(nn.Module):
-    """Fixed and random: whitens every map, mixes its channels, then adds the coarser map from the top down."""
+    """Fixed and random: scales every map, mixes its channels, then adds the coarser map from the top down."""
 
     def __init__(self, channels: tuple[int, ...], seed: int) -> None:
         super().__init__()
         source = torch.Generator().manual_seed(seed)
         for level, (into, out) in enumerate(zip(channels, MIXED, strict=True)):
-            self.register_buffer(f"mean{level}", torch.zeros(into))
-            self.register_buffer(f"scale{level}", torch.ones(into))
+            self.register_buffer(f"scale{level}", torch.ones(()))
             self.register_buffer(f"across{level}", torch.randn(out, into, 1, 1, generator=source) / math.sqrt(into))
             if level:
                 finer = MIXED[level - 1]
@@ -32,20 +31,16 @@ class Mixing(nn.Module):
                 self.register_buffer(f"down{level}", down)
 
     def measure(self, maps: tuple[Tensor, ...]) -> None:
-        """Take the whitening from these maps (of photographs), once."""
+        """Take the scales from these maps (of photographs), once."""
         for level, seen in enumerate(maps):
-            var, mean = torch.var_mean(seen.float(), (0, 2, 3))
-            self.get_buffer(f"mean{level}").copy_(mean)
-            self.get_buffer(f"scale{level}").copy_(torch.rsqrt(var + 1e-4))
+            self.get_buffer(f"scale{level}").copy_(torch.rsqrt(seen.float().square().mean()))
 
     def forward(self, maps: tuple[Tensor, ...]) -> list[Tensor]:
         """Four maps, finest first."""
         mixed: list[Tensor] = []
         for level in reversed(range(len(maps))):
-            scale, across = self.get_buffer(f"scale{level}"), self.get_buffer(f"across{level}")
-            kernel = across * scale[None, :, None, None]
-            bias = -(kernel[:, :, 0, 0] @ self.get_buffer(f"mean{level}"))
-            own = functional.conv2d(maps[level], kernel.to(maps[level].dtype), bias.to(maps[level].dtype))
+            kernel = self.get_buffer(f"across{level}") * self.get_buffer(f"scale{level}")
+            own = functional.conv2d(maps[level], kernel.to(maps[level].dtype))
             if mixed:
                 down = functional.conv2d(mixed[0], self.get_buffer(f"down{level + 1}").to(own.dtype))
                 own = own * math.sqrt(0.5) + functional.interpolate(down, scale_factor=2, mode="nearest")
@@ -80,11 +75,11 @@ class Head(nn.Module):
         self.plain = spectral_norm(nn.Conv2d(last, 1, 1))
         self.row = spectral_norm(nn.Embedding(rows, last))
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Logits [n, s, s]; the pair (i, i + n/2) is of one row and sees how far it lies apart."""
+    def forward(self, x: Tensor, labels: Tensor, share: float) -> Tensor:
+        """Logits [n, s, s]; the pair (i, i + n/2) is of one row, and `share` of how far it lies apart is shown."""
         x = self.downs(x)
         one, other = x.chunk(2)
-        apart = (one - other).abs().mean(1, keepdim=True)
+        apart = share * (one - other).abs().mean(1, keepdim=True)
         x = functional.leaky_relu(self.mix(torch.cat([x, torch.cat([apart, apart])], 1)), 0.2)
         projected = (x * self.row(labels).to(x.dtype)[:, :, None, None]).sum(1)
         logits: Tensor = self.plain(x)[:, 0] + projected
@@ -101,11 +96,11 @@ class Critic(nn.Module):
         self.heads = nn.ModuleList(Head(widths, rows) for widths in ways)
         self.pixel = Head((3, 32, 64, 128, 128), rows)
 
-    def judge(self, mixed: list[Tensor], labels: Tensor) -> list[Tensor]:
+    def judge(self, mixed: list[Tensor], labels: Tensor, share: float) -> list[Tensor]:
         """The logit maps of the four heads."""
-        return [head(x, labels) for head, x in zip(self.heads, mixed, strict=True)]
+        return [head(x, labels, share) for head, x in zip(self.heads, mixed, strict=True)]
 
-    def look(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    def look(self, pictures: Tensor, labels: Tensor, share: float) -> Tensor:
         """The logit map of the head on the raw picture."""
-        logits: Tensor = self.pixel(pictures, labels)
+        logits: Tensor = self.pixel(pictures, labels, share)
         return logits

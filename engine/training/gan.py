@@ -94,6 +94,8 @@ def new_generator(shape: Shape) -> EmbeddedGenerator:
     for module in generator.modules():
         if isinstance(module, nn.Conv2d) and module.weight.shape[0] > 3:
             nn.init.kaiming_normal_(module.weight, SLOPE)
+    for conv in generator.convs:
+        conv.bias.requires_grad_(False)  # batch statistics undo it; folding writes it
     nn.init.normal_(generator.affine.weight, std=0.02)
     with torch.no_grad():
         generator.affine.bias.zero_()

@@ -19,6 +19,7 @@ class Phase:
     identity: float
     look: float
     diversity: float
+    apart: float
     pixel: float
     translate: float
     cutout: float

@@ -103,11 +103,11 @@ class Trainer:
         fake = Features((leaves[0], leaves[1], leaves[2], leaves[3]), leaves[4], leaves[5])
         with parametrize.cached():
             mixed = self.critic.mixing(fake.maps)
-            fake_logits = self.critic.judge(mixed, drawn.labels)
-            real_logits = self.critic.judge(real_mixed, drawn.labels)
+            fake_logits = self.critic.judge(mixed, drawn.labels, phase.apart)
+            real_logits = self.critic.judge(real_mixed, drawn.labels, phase.apart)
             if phase.pixel:
-                fake_logits.append(self.critic.look(pixels, drawn.labels))
-                real_logits.append(self.critic.look(drawn.reals, drawn.labels))
+                fake_logits.append(self.critic.look(pixels, drawn.labels, phase.apart))
+                real_logits.append(self.critic.look(drawn.reals, drawn.labels, phase.apart))
             wanted, losses = self._wanted(phase, drawn.labels, fake, mixed, fake_logits, real, real_mixed)
             inputs = [*leaves, pixels] if phase.pixel else leaves
             flows = torch.autograd.grad(wanted, inputs, retain_graph=True, allow_unused=True)
@@ -160,4 +160,5 @@ class Trainer:
 
 
 def _adam(network: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=recipe.rate(0), betas=recipe.betas, fused=True)
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    return torch.optim.Adam(weights, lr=recipe.rate(0), betas=recipe.betas, fused=True)
