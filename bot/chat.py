@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from bot.keyboard import Keyboard
 from bot.own_engine import OwnEngine
 from bot.phrases import Phrases
 from bot.session import Session
-from bot.terminal import draw, picture
+from bot.terminal import draw, picture, say
 from storage.events import FINAL_KINDS
 from storage.job import FINAL
 
@@ -30,7 +31,10 @@ async def chat(session: Session) -> int:
         async with OwnEngine(session.store, session.engine) as engine:
             room = Room(session, engine, keyboard)
             cursor = await session.store.feed.head()
-            await _first(room.talk(), engine.keep(), room.follow(cursor))
+            try:
+                await _first(room.talk(), engine.keep(), room.follow(cursor))
+            finally:
+                room.leave()
     return 0
 
 
@@ -95,17 +99,21 @@ class Room:
         if job_id not in self._waiting or job.state not in FINAL:
             return
         self._waiting.discard(job_id)
-        best = self._session.store.images.path(job.images[0].sha256) if job.images else None
-        self._print(cards.job_card(job))
-        if best is not None:
-            self._keyboard.clear()
-            picture(best, sys.stdout)
-            self._console.print(str(best), style="dim", soft_wrap=True, markup=False, highlight=False)
-            self._keyboard.again()
+        self._print(cards.job_card(job), [self._session.store.images.path(image.sha256) for image in job.images])
         if not self._waiting:
             self._idle.set()
 
-    def _print(self, card: Card) -> None:
+    def _print(self, card: Card, pictures: Sequence[Path] = ()) -> None:
         self._keyboard.clear()
+        if pictures:
+            picture(pictures[0], sys.stdout)
         self._console.print(draw(card))
+        for path in pictures:
+            self._console.print(str(path), style="dim", soft_wrap=True, markup=False, highlight=False)
         self._keyboard.again()
+
+    def leave(self) -> None:
+        """Say what goes on without this terminal."""
+        self._keyboard.clear()
+        for job_id in sorted(self._waiting):
+            say(f"Job {job_id} stays in the queue; `dreambot show {job_id}` tells how it went.")

@@ -5,7 +5,6 @@ One policy for errors: a wrong request is one sentence on standard error and exi
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -49,8 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = app(args=argv, prog_name="dreambot", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except asyncio.CancelledError:
-        return 143
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -17,7 +17,7 @@ from bot.own_engine import OwnEngine
 from bot.report import report
 from bot.session import Session, emit
 from bot.terminal import Bar, picture
-from bot.wait import dreamt
+from bot.wait import Wait
 from storage.errors import UserError
 from storage.job import Job, Outcome, Params, State
 
@@ -63,10 +63,12 @@ async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
     """Ask, follow the job to its end with a bar, and show what became of it."""
     target = None if out is None else _writable(Path(out))
     cursor = await session.store.feed.head()
-    async with OwnEngine(session.store, session.engine) as engine:
+    bar = Bar()
+    async with OwnEngine(session.store, session.engine, told=bar.tell) as engine:
         card = await ask()
-        with Bar(card.text) as bar:
-            job = await dreamt(session.store, session.commands, engine, session.caller, card, cursor, bar.see)
+        bar.tell(card.text)
+        with bar:
+            job = await Wait(session, engine, str(card.job), cursor, bar.see).over()
         show_job(session, job, engine.start_seconds)
     if target is not None and job.images:
         _write(target, session.store.images.path(job.images[0].sha256).read_bytes())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,9 +31,12 @@ class EngineDown(DreambotError):
 class OwnEngine:
     """Starts an engine whenever none is alive; `start_seconds` sums what the starts took, from spawn to ready."""
 
-    def __init__(self, store: Store, command: Sequence[str]) -> None:
+    def __init__(
+        self, store: Store, command: Sequence[str], *, told: Callable[[str], None] = lambda _text: None
+    ) -> None:
         self._store = store
         self._command = command
+        self._told = told
         self._process: asyncio.subprocess.Process | None = None
         self._spawned_at: float | None = None  # of a child that is not ready yet
         self._duds = 0
@@ -58,6 +61,7 @@ class OwnEngine:
         if event.kind is Kind.ENGINE_READY and self._spawned_at is not None:
             self.start_seconds += max(0.0, event.at - self._spawned_at)
             self._spawned_at, self._duds = None, 0
+            self._told("queued")
 
     async def keep(self) -> None:
         """For ever: an engine where there is none. EngineDown when it cannot be had."""
@@ -67,6 +71,7 @@ class OwnEngine:
             await self._look()
 
     async def _start(self) -> None:
+        self._told("starting the engine")
         self._spawned_at = time.time()
         with self._log_path.open("ab") as log:
             self._process = await child.spawn(self._command, log)

@@ -61,7 +61,10 @@ def run(work: Work, *, name: str | None, guild: str, json: bool = False, engine:
     _log_to_file(settings)
     caller = person(settings, name, guild)
     command = tuple(shlex.split(engine)) if engine else ENGINE
-    return asyncio.run(_run(work, settings, caller, json, command))
+    try:
+        return asyncio.run(_run(work, settings, caller, json, command))
+    except asyncio.CancelledError:  # SIGTERM
+        return 128 + signal.SIGTERM
 
 
 def _log_to_file(settings: BotSettings) -> None:

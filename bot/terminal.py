@@ -49,15 +49,14 @@ def draw(card: Card) -> RenderableType:
     if card.fields:
         parts.append(_fields(card))
     style = STYLES[card.tone]
-    return Panel(
-        Group(*parts), title=Text(plain(card.title), style=f"bold {style}"), title_align="left", border_style=style
-    )
+    title = Text(plain(card.title), style=f"bold {style}")
+    return Panel(Group(*parts), title=title, title_align="left", border_style=style, expand=False)
 
 
 def _table(card: Card) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in card.columns:
-        table.add_column(Text(column), overflow="ellipsis", no_wrap=column not in ("prompt", "detail"))
+        table.add_column(Text(column), overflow="ellipsis", no_wrap=column not in ("prompt", "detail", "arguments"))
     for cells in card.cells:
         table.add_row(*(Text(plain(cell)) for cell in cells))
     return table
@@ -75,7 +74,7 @@ def _fields(card: Card) -> Table:
 class Bar:
     """A progress bar on standard error, where that is a terminal; silent elsewhere."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self) -> None:
         self._console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -86,7 +85,7 @@ class Bar:
         self._progress = Progress(
             *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         )
-        self._task: TaskID = self._progress.add_task(text, total=None, best="")
+        self._task: TaskID = self._progress.add_task("waiting", total=None, best="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -96,6 +95,10 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def tell(self, text: str) -> None:
+        """Show what is waited for."""
+        self._progress.update(self._task, description=text)
 
     def see(self, event: Event) -> None:
         """Show an event of the job."""

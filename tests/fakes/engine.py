@@ -2,7 +2,7 @@
 
 The prompt steers it: `hold …` runs until it is cancelled, `crash …` kills the process, `fail …` fails; all else
 completes.
-Run as `python -m tests.fakes.engine [--broken]`.
+Run as `python -m tests.fakes.engine`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import os
 import signal
 import struct
-import sys
 import time
 import zlib
 
@@ -156,6 +155,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    if "--broken" in sys.argv:
-        sys.exit("the fake engine was asked not to start")
     asyncio.run(main())
