@@ -134,8 +134,8 @@ job = Table(
     CheckConstraint("state = 'running' OR (charged_user = 0 AND charged_guild = 0)", name="settled"),
     CheckConstraint("cost > 0", name="cost"),
     Index("ix_job_head", "flow_id", "seq", sqlite_where=text("state = 'queued'")),
-    Index("ix_job_running", "owner", sqlite_where=text("state = 'running'")),
-    Index("ix_job_flow", "flow_id", "state"),
+    Index("ix_job_running", "owner", "flow_id", sqlite_where=text("state = 'running'")),
+    Index("ix_job_flow", "flow_id"),
     Index("ix_job_finished", "finished_at", sqlite_where=text("finished_at IS NOT NULL")),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, which is not here
 
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database  # before anything else imports sqlite3: storage puts the safe one in its place
+from storage.migrations import upgrade
 from storage.queue import Queue
 from storage.settings import StoreSettings
 
@@ -31,10 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with nothing in it, to be copied: migrating takes longer than most tests."""
+    made = StoreSettings(home=tmp_path_factory.mktemp("empty"))
+    upgrade(made)
+    return made.path
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> StoreSettings:
+def settings(tmp_path: Path, empty_store: Path) -> StoreSettings:
     """A store of this test's own."""
-    return StoreSettings(home=tmp_path, silent_s=2.0)
+    own = StoreSettings(home=tmp_path, silent_s=2.0)
+    shutil.copy(empty_store, own.path)
+    return own
 
 
 @pytest.fixture

@@ -36,11 +36,11 @@ def make_candidate(number: int = 0, score: float = 0.3) -> Candidate:
     return Candidate(number=number, label="lemon", clip_score=score, embedding=struct.pack("<4e", number % 7, 1, 2, 3))
 
 
-def make_result(images: int = 1, candidates: int = 2, **values: Any) -> Result:
+def make_result(pictures: int = 1, draws: int = 2, **values: Any) -> Result:
     """What a completed search leaves behind."""
     made: dict[str, Any] = {
-        "images": tuple(make_image(number, 0.3 - number / 100) for number in range(images)),
-        "candidates": tuple(make_candidate(number) for number in range(candidates)),
+        "images": tuple(make_image(number, 0.3 - number / 100) for number in range(pictures)),
+        "candidates": tuple(make_candidate(number) for number in range(draws)),
         "recipe": {"method": "search", "seed": 7},
         "recipe_digest": "d" * 64,
         "trace": {"device": "cpu"},

@@ -181,9 +181,11 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_job_finished", ["finished_at"], unique=False, sqlite_where=sa.text("finished_at IS NOT NULL")
         )
-        batch_op.create_index("ix_job_flow", ["flow_id", "state"], unique=False)
+        batch_op.create_index("ix_job_flow", ["flow_id"], unique=False)
         batch_op.create_index("ix_job_head", ["flow_id", "seq"], unique=False, sqlite_where=sa.text("state = 'queued'"))
-        batch_op.create_index("ix_job_running", ["owner"], unique=False, sqlite_where=sa.text("state = 'running'"))
+        batch_op.create_index(
+            "ix_job_running", ["owner", "flow_id"], unique=False, sqlite_where=sa.text("state = 'running'")
+        )
 
     op.create_table(
         "candidate",

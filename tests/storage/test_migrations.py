@@ -1,0 +1,86 @@
+"""From nothing, from older and from later revisions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from storage import migrations, schema
+from storage.database import Database, sqlite_connection
+from storage.engines import Engines
+from storage.errors import StorageError
+from storage.settings import StoreSettings
+
+OPEN = """
+import asyncio, sys
+from pathlib import Path
+from storage.database import Database
+from storage.settings import StoreSettings
+
+async def main():
+    async with Database.open(StoreSettings(home=Path(sys.argv[1]))):
+        print("alembic" in sys.modules)
+
+asyncio.run(main())
+"""
+
+
+def _open(home: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", OPEN, str(home)], stdout=subprocess.PIPE, text=True)
+
+
+def test_head() -> None:
+    """The tables know which revision they are."""
+    assert migrations.head() == schema.HEAD
+
+
+def test_migrations_make_the_tables(settings: StoreSettings, tmp_path: Path) -> None:
+    """The migrations lead exactly to the tables of storage.schema, with constraints and indices."""
+    migrated = create_engine(f"sqlite:///{settings.path}")
+    with migrated.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, schema.metadata) == []
+    created = create_engine(f"sqlite:///{tmp_path / 'created.db'}")
+    schema.metadata.create_all(created)
+    assert _made(settings.path) == _made(tmp_path / "created.db")
+    migrated.dispose()
+    created.dispose()
+
+
+def _made(path: Path) -> dict[str, list[str]]:
+    """Every table's and index's definition, its lines sorted: Alembic writes the same ones in another order."""
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
+    with sqlite_connection(path) as connection:
+        found = connection.execute(query).fetchall()
+    return {name: sorted(line.strip(" \t,") for line in sql.splitlines()) for name, sql in found}
+
+
+async def test_embedded_pack_is_known(db: Database) -> None:
+    """Before any engine has run, the embedded pack is offered with its 26 labels."""
+    (pack,) = await Engines(db).packs()
+    assert (pack.name, pack.labels, pack.offered, pack.digest) == ("embedded", 26, True, None)
+
+
+def test_two_processes_open_a_new_store(tmp_path: Path) -> None:
+    """Two processes that open a new store at once both find it whole."""
+    both = [_open(tmp_path), _open(tmp_path)]
+    assert [process.wait() for process in both] == [0, 0]
+    for process in both:
+        process.communicate()
+    again = _open(tmp_path)
+    assert again.communicate()[0].strip() == "False", "an up-to-date store is opened without Alembic"
+
+
+async def test_later_version(settings: StoreSettings) -> None:
+    """A store that a later version wrote is left alone, in a sentence."""
+    with sqlite_connection(settings.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageError, match="later version"):
+        async with Database.open(settings):
+            pass
