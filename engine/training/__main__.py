@@ -15,6 +15,8 @@ VERBS = {
     "text": ("engine.training.train_text", "train the text tower on cached features"),
     "scorer": ("engine.training.train_clip", "train the CLIP that ranks and steers"),
     "judge": ("engine.training.train_clip", "train the CLIP that only measures"),
+    "merges": ("engine.training.merges", "cut the CLIPs' tokenizer to their words"),
+    "clip-figures": ("engine.training.evaluate_clip", "measure the shipped CLIPs alone"),
     "evaluate": ("engine.training.evaluate", "measure the shipped weights"),
     "export": ("engine.training.export", "write a trained generator into the pack"),
 }
@@ -22,7 +24,7 @@ VERBS = {
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Hand the rest of the command line to the verb's module; a wrong setting ends in one sentence, not a traceback."""
-    listing = "\n".join(f"  {verb:<10}{purpose}" for verb, (_, purpose) in VERBS.items())
+    listing = "\n".join(f"  {verb:<14}{purpose}" for verb, (_, purpose) in VERBS.items())
     parser = argparse.ArgumentParser(
         prog="python -m engine.training",
         epilog=f"verbs:\n{listing}",

@@ -1,0 +1,242 @@
+"""`python -m engine.training scorer` (or `judge`): an image tower from nothing, against the frozen text tower.
+
+It knows how pictures are shown, the five losses, the phases of the TOML and the export. It does not know how the text
+tower came to be (`train_text`), nor how good the result is (`evaluate_clip`).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.training.bank import Bank, build_bank
+from engine.training.runs import Keeper, Options, Plan, autocast, load_plan, options
+from engine.training.teacher import LABELS, Lessons, load_lessons
+from engine.training.text import MEAN, PACK, STD, Clip, create_clip, save_weights
+from engine.training.train_text import chances, colour_choice, head_of, label_loss
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Learner:
+    """What a step changes and what it reads."""
+
+    clip: Clip
+    average: dict[str, Tensor]  # of the tower's state: what is exported
+    lessons: Lessons
+    bank: Bank
+    chance: NDArray[np.float64]
+    device: torch.device
+
+
+class Average:
+    """The slow copy of the tower's state, kept in the checkpoint beside it."""
+
+    def __init__(self, average: dict[str, Tensor]) -> None:
+        self.average = average
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """For the keeper."""
+        return self.average
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """For the keeper."""
+        for name, value in state.items():
+            self.average[name].copy_(value)
+
+
+def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Train or go on; every stop writes the averaged weights into the pack's folder if `--export` asks for it."""
+    export, rest = "--export" in argv, [word for word in argv if word != "--export"]
+    chosen = options(verb, verb, rest, environ)
+    plan = load_plan(verb)
+    learner = build(verb, plan, chosen)
+    train(learner, plan, chosen)
+    if export:
+        learner.clip.model.visual.load_state_dict(learner.average)
+        save_weights(learner.clip.model, PACK / f"{verb}.safetensors")
+        log.info("wrote %s", PACK / f"{verb}.safetensors")
+    return 0
+
+
+def build(name: str, plan: Plan, chosen: Options) -> Learner:
+    """A fresh tower beside the text tower that `text` left in `OUT-text`."""
+    torch.manual_seed(plan.seed)
+    lessons = load_lessons(chosen.data, chosen.cache, chosen.device)
+    clip = create_clip(PACK / f"{name}.json")
+    folder = chosen.out.with_name(f"{chosen.out.name}-text")
+    head, state = head_of(folder, plan, clip.model.text_projection.shape[1])
+    fresh = {key: value for key, value in clip.model.state_dict().items() if key.startswith("visual.")}
+    clip.model.load_state_dict({**state, **fresh})
+    clip.model.to(chosen.device, memory_format=torch.channels_last)
+    bank = build_bank(clip, head.to(chosen.device), lessons, plan, chosen.device)
+    average = {key: value.detach().clone() for key, value in clip.model.visual.state_dict().items()}
+    return Learner(clip, average, lessons, bank, chances(lessons, plan.pack_weight), chosen.device)
+
+
+def train(learner: Learner, plan: Plan, chosen: Options) -> None:
+    """The phases, one after the other: enlargement and learning rate change, the tower goes on."""
+    tower, numbers = learner.clip.model.visual.train(), plan.image
+    optimizer = torch.optim.AdamW(_groups(tower, numbers["decay"]), lr=1e-3, betas=(0.9, 0.98), fused=True)
+    parts = {"tower": tower, "average": Average(learner.average), "optimizer": optimizer}
+    keeper = Keeper(chosen, parts)
+    last = sum(phase["steps"] for phase in numbers["phases"])
+    for step in keeper.steps(last):
+        side, rate = _moment(numbers["phases"], step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = step_losses(learner, plan, side, np.random.default_rng([plan.seed, 1, step]))
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        nn.utils.clip_grad_norm_(tower.parameters(), numbers["clip"])
+        optimizer.step()
+        _follow(learner.average, tower.state_dict(), min(numbers["average"], (1 + step) / (10 + step)))
+        keeper.note({name: loss.item() for name, loss in losses.items()})
+
+
+def step_losses(learner: Learner, plan: Plan, side: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    """One batch: Tiny-ImageNet's pictures first, then Flickr8k's."""
+    numbers, lessons, bank = plan.image, learner.lessons, learner.bank
+    rows = np.searchsorted(learner.chance, rng.random(numbers["batch"]))
+    shown = rng.integers(0, len(lessons.flickr_train), numbers["captions"])
+    mirrored = rng.integers(0, 2, len(rows) + len(shown))
+    pictures = np.concatenate([lessons.tiny.pictures[rows], lessons.flickr.pictures[lessons.flickr_train[shown]]])
+    seen = see(learner, torch.from_numpy(pictures).to(learner.device), mirrored, side, numbers, rng)
+    taught = torch.cat([bank.tiny[mirrored[: len(rows)], rows], bank.flickr[mirrored[len(rows) :], shown]])
+    taught = taught.to(learner.device).float()
+    tiny, photographs = torch.split(seen, [len(rows), len(shown)])
+    labels = torch.from_numpy(lessons.tiny.labels[rows]).to(learner.device)
+    label, distil = _label_losses(bank, tiny, taught[: len(rows)], labels, rng)
+    weight = numbers["weights"]
+    return {
+        "label": weight["label"] * label,
+        "distil": weight["distil"] * distil,
+        "near": weight["near"] * (1 - (seen * taught).sum(1)).mean(),
+        "colour": weight["colour"] * _colour_loss(bank, tiny, labels, lessons.tiny_colours[rows], rng),
+        "caption": weight["caption"] * _caption_loss(bank, photographs, taught[len(rows) :], shown, rng),
+    }
+
+
+def see(
+    learner: Learner,
+    pictures: Tensor,
+    mirrored: NDArray[np.int64],
+    side: int,
+    numbers: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> Tensor:
+    """Unit vectors of varied views of uint8 pictures at this enlargement."""
+    views = vary(pictures, mirrored, side, numbers, rng).contiguous(memory_format=torch.channels_last)
+    tower = learner.clip.model.visual
+    with autocast(learner.device):
+        place = None if side == learner.clip.image_size else _placed(tower, side)
+        found = tower(views) if place is None else torch.func.functional_call(tower, place, (views,))
+    return functional.normalize(found.float(), dim=-1)
+
+
+def vary(
+    pictures: Tensor, mirrored: NDArray[np.int64], side: int, numbers: Mapping[str, Any], rng: np.random.Generator
+) -> Tensor:
+    """Mirror, crop, enlarge (all one sampling) and brightness; then CLIP's normalisation."""
+    n, device = len(pictures), pictures.device
+    zoom = np.sqrt(rng.uniform(numbers["least_area"], 1.0, n))
+    stretch = np.exp(rng.uniform(-0.12, 0.12, n))
+    wide, high = np.minimum(zoom * stretch, 1.0), np.minimum(zoom / stretch, 1.0)
+    theta = np.zeros((n, 2, 3), np.float32)
+    theta[:, 0, 0], theta[:, 1, 1] = wide * (1 - 2 * mirrored), high
+    theta[:, 0, 2], theta[:, 1, 2] = rng.uniform(-1, 1, n) * (1 - wide), rng.uniform(-1, 1, n) * (1 - high)
+    grid = functional.affine_grid(torch.from_numpy(theta).to(device), [n, 3, side, side], align_corners=False)
+    x = functional.grid_sample(
+        pictures.permute(0, 3, 1, 2).float() / 255, grid, padding_mode="border", align_corners=False
+    )
+    gain = torch.from_numpy(rng.uniform(1 - numbers["gain"], 1 + numbers["gain"], (n, 1, 1, 1)).astype(np.float32))
+    middle = x.mean((1, 2, 3), keepdim=True)
+    contrast = torch.from_numpy(rng.uniform(1 - numbers["gain"], 1 + numbers["gain"], (n, 1, 1, 1)).astype(np.float32))
+    x = ((x - middle) * contrast.to(device) + middle * gain.to(device)).clamp(0, 1)
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    varied: Tensor = (x - mean) / std
+    return varied
+
+
+def _label_losses(
+    bank: Bank, seen: Tensor, taught: Tensor, labels: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy over one prompt a label, and the distance to the teacher's opinion of the same prompts."""
+    which = torch.from_numpy(rng.integers(0, bank.named.shape[1], LABELS))
+    every = torch.arange(LABELS)
+    texts, truth = bank.named[every, which], bank.truth[bank.sayings[every, which]]
+    logits, opinion = bank.scale * seen @ texts.T, bank.scale * taught @ texts.T
+    distil = functional.kl_div(logits.log_softmax(1), opinion.log_softmax(1), reduction="batchmean", log_target=True)
+    return label_loss(logits, labels, truth), distil
+
+
+def _colour_loss(
+    bank: Bank, seen: Tensor, labels: Tensor, colours: NDArray[np.int64], rng: np.random.Generator
+) -> Tensor:
+    """Which of the colours, said of the picture's own label."""
+    tinted, target = colour_choice(colours, labels.device)
+    texts = bank.coloured[labels[tinted], :, int(rng.integers(bank.coloured.shape[2]))]
+    return functional.cross_entropy(bank.scale * torch.einsum("nd,ncd->nc", seen[tinted], texts), target)
+
+
+def _caption_loss(
+    bank: Bank, seen: Tensor, taught: Tensor, shown: NDArray[np.int64], rng: np.random.Generator
+) -> Tensor:
+    """The picture among all captions, and the caption among all pictures (the others as the teacher sees them)."""
+    count = bank.captions.shape[0]
+    captions = bank.captions[
+        torch.arange(count), torch.from_numpy(rng.integers(0, bank.captions.shape[1], count))
+    ].float()
+    own = torch.from_numpy(shown).to(seen.device)
+    towards = bank.scale * seen @ captions.T
+    opinion = bank.scale * taught @ captions.T
+    back = bank.scale * captions[own] @ bank.flickr[0].to(seen.device).float().T
+    back = back.scatter(1, own[:, None], bank.scale * (captions[own] * seen).sum(1, keepdim=True))
+    distil = functional.kl_div(towards.log_softmax(1), opinion.log_softmax(1), reduction="batchmean", log_target=True)
+    return (functional.cross_entropy(towards, own) + functional.cross_entropy(back, own) + distil) / 3
+
+
+def _placed(tower: nn.Module, side: int) -> dict[str, Tensor]:
+    """An attention pool's places, resampled to another enlargement; nothing for towers that pool by the mean."""
+    pool = getattr(tower, "attnpool", None)
+    if pool is None:
+        return {}
+    places = pool.positional_embedding
+    old = int((len(places) - 1) ** 0.5)
+    square = places[1:].T.reshape(1, -1, old, old)
+    resampled = functional.interpolate(square, size=(side // 32, side // 32), mode="bilinear").flatten(2)[0].T
+    return {"attnpool.positional_embedding": torch.cat([places[:1], resampled])}
+
+
+def _moment(phases: Sequence[Mapping[str, Any]], step: int) -> tuple[int, float]:
+    """The enlargement and learning rate of this step."""
+    for phase in phases:
+        if step < phase["steps"]:
+            first, last = phase["lr"]
+            return phase["side"], first + (last - first) * step / phase["steps"]
+        step -= phase["steps"]
+    raise ValueError("the phases are over.")
+
+
+def _groups(tower: nn.Module, decay: float) -> list[dict[str, Any]]:
+    flat = [value for value in tower.parameters() if value.ndim < 2]
+    return [
+        {"params": [value for value in tower.parameters() if value.ndim > 1], "weight_decay": decay},
+        {"params": flat, "weight_decay": 0.0},
+    ]
+
+
+@torch.no_grad()
+def _follow(average: dict[str, Tensor], state: Mapping[str, Tensor], keep: float) -> None:
+    for name, value in state.items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - keep)
+        else:
+            average[name].copy_(value)
