@@ -131,7 +131,7 @@ async def _lift(connection: AsyncConnection, table: Table, id_: int, busy: set[i
     siblings = select(table.c.id, table.c.service, table.c.last)
     if within is not None:
         siblings = siblings.where(table.c.guild_id == within)
-    served = (await connection.execute(siblings.order_by(table.c.last.desc()).limit(2))).all()
+    served = (await connection.execute(siblings.order_by(table.c.last.desc()).limit(1))).all()
     others = (await connection.execute(siblings.where(table.c.id.in_({id_, *busy})))).all()
     shares = {row.id: Guild(id=row.id, service=row.service, last=row.last) for row in (*served, *others)}
     lifted = fairness.lift(shares[id_], shares.values(), busy)

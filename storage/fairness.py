@@ -75,11 +75,10 @@ def refund(service: int, charged: int) -> int:
 
 def lift(share: Share, siblings: Iterable[Share], busy: Iterable[int]) -> Share:
     """The counter of who becomes busy: raised to the least of the busy siblings, or to whoever was served last."""
-    siblings = [sibling for sibling in siblings if sibling.id != share.id]
-    floor = [sibling.service for sibling in siblings if sibling.id in set(busy)]
-    if floor:
+    others, working = [sibling for sibling in siblings if sibling.id != share.id], set(busy)
+    if floor := [other.service for other in others if other.id in working]:
         return replace(share, service=max(share.service, min(floor)))
-    served = max((sibling for sibling in siblings if sibling.last), key=lambda sibling: sibling.last, default=share)
+    served = max([share, *others], key=lambda one: one.last)
     return replace(share, service=max(share.service, served.service))
 
 

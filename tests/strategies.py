@@ -61,12 +61,26 @@ class Pause:
 
 Step = Submit | Claim | Leave | Fail | Drop | Pause
 
-submits = st.builds(Submit, users, costs, st.sampled_from([False] * 9 + [True]), st.sampled_from([1, 1, 2, 5]))
-claims = st.builds(Claim, st.integers(0, 4))
-leaves = st.builds(Leave, st.integers(0, 7), st.sampled_from([None, 0.0, 0.5, 1.0, 1.5]))
-steps: st.SearchStrategy[Step] = st.one_of(
-    submits, submits, claims, claims, leaves, st.builds(Fail, st.integers(0, 7)), st.builds(Drop, users),
-    st.builds(Pause, users),
-)  # fmt: skip
-days = st.lists(steps, min_size=1, max_size=40)
+
+def step(number: int) -> Step:
+    """The step that a number stands for. One draw a step instead of five: long days are cheap."""
+    number, kind = divmod(number, 10)
+    number, user = divmod(number, USERS)
+    number, nth = divmod(number, 8)
+    number, cost = divmod(number, 20)
+    match kind:
+        case 0 | 1:
+            return Submit(user, cost + 1.0, solo=number % 12 == 0, times=(1, 1, 1, 5)[nth % 4])
+        case 2 | 3 | 4:
+            return Claim(nth % 5)
+        case 5 | 6 | 7:
+            return Leave(nth, (None, 0.0, 0.5, 1.0, 1.5)[cost % 5])
+        case 8:
+            return Fail(nth) if cost % 2 else Drop(user)
+        case _:
+            return Pause(user) if cost % 3 == 0 else Claim(4)
+
+
+steps = st.integers(0, 10 * USERS * 8 * 20 * 12 - 1).map(step)
+days = st.lists(steps, min_size=30, max_size=60)
 weight_lists = st.lists(weights, min_size=USERS + GUILDS, max_size=USERS + GUILDS)

@@ -135,17 +135,20 @@ def test_no_banked_credit(day: Sequence[Step], weights_: Sequence[float], newcom
     state = Day(weights_)
     for step in day:
         state.take(step)
-    busy, before = state.busy_users(), state.users[newcomer]
-    if newcomer in busy or before.paused:
+    busy = state.busy_users()
+    idle = [user for user in state.users.values() if user.id not in busy and not user.paused]
+    if not idle:
         return
+    before = idle[newcomer % len(idle)]
+    newcomer = before.id
     mates = [user for user in state.users.values() if user.guild == before.guild and user.id != newcomer]
     state.lift(newcomer)
     after = state.users[newcomer].service
     assert after >= before.service
     if floor := [user.service for user in mates if user.id in busy]:
         assert after == max(before.service, min(floor))
-    elif served := [user for user in mates if user.last]:
-        last = max([*served, before], key=lambda user: user.last)
+    else:
+        last = max([before, *mates], key=lambda user: user.last)
         assert after == max(before.service, last.service)
 
 
