@@ -56,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     for sub in (catalog, doctor):
         sub.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=os.environ.get("DREAMBOT_LOG", "INFO"), format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for ours in ("engine", "storage"):  # open_clip tells its life on the root logger
+        logging.getLogger(ours).setLevel(logging.INFO)
     try:
         return _run(arguments)
     except UserError as error:
@@ -112,12 +114,9 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 seconds = await asyncio.to_thread(runner.warm_up, pack.name) if pack.offered else 0.0
                 await engines.publish_pack(_pack_row(pack, seconds))
             await engines.register(_row(owner, device, packs))
-            heart = Heart(store, owner, allow=service.lively)
-            heart.start()
-            try:
+            with Heart(store, owner, allow=service.lively):
+                await engines.ready(owner, device.name)
                 await _until_told(service, Watch(store.silent_s))
-            finally:
-                heart.stop()
             await engines.leave(owner)
 
 

@@ -5,6 +5,7 @@ Knows preprocessing (resize, mean, std) and tokenizing; knows nothing of prompts
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from pathlib import Path
@@ -78,12 +79,12 @@ def _create(spec: ClipSpec) -> Any:
 
 
 def _register(config: Path) -> None:
-    known = open_clip.factory._MODEL_CONFIG_PATHS
-    clash = [path for path in known if path.stem == config.stem and path.suffix == ".json" and path != config]
-    if clash:
-        raise BadWeights(f"two packs name a CLIP config {config.name}; rename one.")
-    if config not in known:
+    """open_clip knows configs by file name alone, so two different ones of a name are refused."""
+    known = open_clip.get_model_config(config.stem)
+    if known is None:
         open_clip.add_model_config(config)
+    elif known != json.loads(config.read_text(encoding="utf-8")):
+        raise BadWeights(f"two different CLIP configs are named {config.name}; rename one.")
 
 
 def _tokenizer(spec: ClipSpec) -> Any:
