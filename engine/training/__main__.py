@@ -19,6 +19,7 @@ VERBS = {
     "clip-figures": ("engine.training.evaluate_clip", "measure the shipped CLIPs alone"),
     "evaluate": ("engine.training.evaluate", "measure the shipped weights"),
     "export": ("engine.training.export", "write a trained generator into the pack"),
+    "pack": ("engine.training.pack", "write the pack's TOML from the exported weights"),
 }
 
 

@@ -1,0 +1,83 @@
+"""`python -m engine.training pack`: write the embedded pack's TOML from the world and the exported weights.
+
+It knows which files make the pack and takes their digests and sizes; it trains and measures nothing. What only a
+measurement knows, the border of the world, is handed in, or kept from the TOML that is there.
+"""
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from safetensors import safe_open
+
+from engine import packs
+from engine.generators.embedded import Shape
+from engine.training.evaluate_clip import TEMPLATES
+from engine.training.world import load_world
+from engine.weights import sha256_of
+
+TITLE = "26 things, 64x64, trained on real photographs; needs nothing but this repository"
+LICENCE = "MIT code; weights for research use, see NOTICE (Tiny-ImageNet, Flickr8k)"
+LIMIT = 40_000_000  # bytes of the whole pack
+
+
+def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Write the TOML, read it back as the engine will, and say how large the pack is."""
+    parser = argparse.ArgumentParser(prog=f"python -m engine.training {verb}")
+    parser.add_argument(
+        "--outside-below", type=float, help="label similarity under which a prompt is out of this world"
+    )
+    parser.add_argument("--folder", type=Path, default=packs.HERE)
+    chosen = parser.parse_args(argv)
+    path = chosen.folder / "embedded.toml"
+    border = chosen.outside_below if chosen.outside_below is not None else _known_border(path)
+    path.write_text(write(chosen.folder / "embedded", border), encoding="utf-8")
+    pack = packs.read_pack(path)
+    pack.verify()
+    size = sum(file.stat().st_size for file in (chosen.folder / "embedded").iterdir())
+    sys.stdout.write(f"{path.name}: {len(pack.labels)} labels, {size / 1e6:.1f} MB, digest {pack.digest}\n")
+    if size > LIMIT:
+        raise ValueError(f"The pack has {size} bytes; at most {LIMIT} are allowed.")
+    return 0
+
+
+def write(folder: Path, outside_below: float | None) -> str:
+    """The TOML's text for the weights in `folder`."""
+    generator = folder / "generator.safetensors"
+    with safe_open(generator, framework="pt") as file:
+        shape = Shape.from_metadata(file.metadata())
+    lines = [
+        "# Written by `python -m engine.training pack`; the words come from engine/training/world.toml.",
+        'name = "embedded"',
+        f"title = {json.dumps(TITLE)}",
+        f"licence = {json.dumps(LICENCE)}",
+        'architecture = "embedded"',
+        f"resolution = {shape.resolution}",
+        f"variants = {shape.variants}",
+        f"templates = {json.dumps(list(TEMPLATES))}",
+        *([f"outside_below = {outside_below}"] if outside_below is not None else []),
+        *_file("generator", generator),
+    ]
+    for tower in ("scorer", "judge"):
+        config, merges = f'config = "embedded/{tower}.json"', 'merges = "embedded/merges.txt.gz"'
+        lines += [*_file(tower, folder / f"{tower}.safetensors"), config, merges]
+    for label in load_world():
+        lines += [
+            "",
+            "[[labels]]",
+            f"name = {json.dumps(label.name)}",
+            f"synonyms = {json.dumps(list(label.synonyms))}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _file(table: str, path: Path) -> list[str]:
+    where = f"{path.parent.name}/{path.name}"
+    return ["", f"[{table}]", f'file = "{where}"', f'sha256 = "{sha256_of(path)}"', f"size = {path.stat().st_size}"]
+
+
+def _known_border(path: Path) -> float | None:
+    return tomllib.loads(path.read_text(encoding="utf-8")).get("outside_below") if path.is_file() else None
