@@ -75,7 +75,8 @@ def refund(service: int, charged: int) -> int:
 
 def lift(share: Share, siblings: Iterable[Share], busy: Iterable[int]) -> Share:
     """The counter of who becomes busy: raised to the least of the busy siblings, or to whoever was served last."""
-    others, working = [sibling for sibling in siblings if sibling.id != share.id], set(busy)
+    others: list[Share] = [sibling for sibling in siblings if sibling.id != share.id]
+    working = set(busy)
     if floor := [other.service for other in others if other.id in working]:
         return replace(share, service=max(share.service, min(floor)))
     served = max([share, *others], key=lambda one: one.last)
