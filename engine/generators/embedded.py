@@ -131,7 +131,12 @@ class EmbeddedGenerator(nn.Module):
         coarse = functional.interpolate(
             self.rgb_before(before).float(), scale_factor=2, mode="bilinear", align_corners=False
         )
-        return torch.tanh(coarse + self.rgb_last(last).float())
+        return _bound(coarse + self.rgb_last(last).float())
+
+
+def _bound(x: Tensor) -> Tensor:
+    """Into (-1, 1), with a slope that falls off as x^-3: behind tanh a white patch stays white for ever."""
+    return x * torch.rsqrt(1 + x * x)
 
 
 def _double(x: Tensor, smooth: bool) -> Tensor:

@@ -65,9 +65,7 @@ class Recipe:
 def load_recipe(path: Path, device: str) -> Recipe:
     """Read the file; `device` chooses between its [cpu] and [cuda] batch."""
     table = tomllib.loads(path.read_text())
-    phases = [Phase(start=int(row.pop("from")), **row) for row in table["phases"]]
-    if not phases or phases[0].start != 0:
-        raise ValueError(f"{path.name}: the first of [[phases]] must have from = 0.")
+    phases = _phases(table["phases"], path.name)
     return Recipe(
         seed=table["seed"],
         variants=table["shape"]["variants"],
@@ -87,5 +85,23 @@ def load_recipe(path: Path, device: str) -> Recipe:
         per_class=table["watch"]["per_class"],
         pictures=table["run"]["pictures"],
         side=table["run"]["side"],
-        phases=tuple(sorted(phases, key=lambda phase: phase.start)),
+        phases=phases,
     )
+
+
+def _phases(rows: list[dict[str, float]], name: str) -> tuple[Phase, ...]:
+    """Every phase keeps the knobs of the one before it, but for those it names."""
+    knobs: dict[str, float] = {}
+    phases = []
+    for row in rows:
+        knobs |= row
+        chosen = {knob: value for knob, value in knobs.items() if knob != "from"}
+        if {"start", *chosen} != set(Phase.__slots__):
+            raise ValueError(
+                f"{name}: the first of [[phases]] needs from and exactly {', '.join(Phase.__slots__[1:])}."
+            )
+        phases.append(Phase(start=int(row["from"]), **chosen))
+    starts = [phase.start for phase in phases]
+    if not phases or starts[0] != 0 or starts != sorted(starts):
+        raise ValueError(f"{name}: [[phases]] must begin with from = 0 and rise.")
+    return tuple(phases)

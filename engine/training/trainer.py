@@ -108,16 +108,15 @@ class Trainer:
             if phase.pixel:
                 fake_logits.append(self.critic.look(pixels, drawn.labels, phase.apart))
                 real_logits.append(self.critic.look(drawn.reals, drawn.labels, phase.apart))
-            wanted, losses = self._wanted(phase, drawn.labels, fake, mixed, fake_logits, real, real_mixed)
-            inputs = [*leaves, pixels] if phase.pixel else leaves
-            flows = torch.autograd.grad(wanted, inputs, retain_graph=True, allow_unused=True)
+            wanted, losses = self._wanted(phase, drawn, pixels, fake, mixed, fake_logits, real, real_mixed)
+            flows = torch.autograd.grad(wanted, [*leaves, pixels], retain_graph=True, allow_unused=True)
             critic_loss = gan.hinge_critic(real_logits, fake_logits)
             self.adam_critic.zero_grad()
             torch.autograd.backward(critic_loss, inputs=self._used(phase))
         self.adam_critic.step()
         self.adam_generator.zero_grad()
         outputs = [*seen.maps, seen.pooled, seen.logits, drawn.fakes]
-        pairs = [(out, flow) for out, flow in zip(outputs, flows, strict=False) if flow is not None]
+        pairs = [(out, flow) for out, flow in zip(outputs, flows, strict=True) if flow is not None]
         torch.autograd.backward([out for out, _ in pairs], [flow for _, flow in pairs])
         self.adam_generator.step()
         return {**losses, "critic": float(critic_loss.detach())}
@@ -130,7 +129,8 @@ class Trainer:
     def _wanted(
         self,
         phase: Phase,
-        labels: Tensor,
+        drawn: Drawn,
+        pixels: Tensor,
         fake: Features,
         mixed: list[Tensor],
         logits: list[Tensor],
@@ -138,10 +138,11 @@ class Trainer:
         real_mixed: list[Tensor],
     ) -> tuple[Tensor, dict[str, float]]:
         """The generator's loss on detached features."""
-        classes = torch.div(labels, self.recipe.variants, rounding_mode="floor")
+        classes = torch.div(drawn.labels, self.recipe.variants, rounding_mode="floor")
         identity = functional.cross_entropy(fake.logits[:, self.photographs.outputs], classes)
-        look = functional.cross_entropy(look_logits(fake.pooled, self.photographs.probe), labels)
-        spread = gan.diversity([*mixed[1:], fake.pooled], [*real_mixed[1:], real.pooled])
+        look = functional.cross_entropy(look_logits(fake.pooled, self.photographs.probe), drawn.labels)
+        small = [functional.avg_pool2d(pictures, 8) for pictures in (pixels, drawn.reals)]
+        spread = gan.diversity([*mixed[1:], fake.pooled, small[0]], [*real_mixed[1:], real.pooled, small[1]])
         fooled = gan.hinge_generator(logits[:4])
         if phase.pixel:
             fooled = fooled + phase.pixel * gan.hinge_generator(logits[4:])
