@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 
 from bot.absence import Absence
 from bot.adapter import Adapter
@@ -12,6 +13,7 @@ from bot.delivery import Delivery
 from bot.local_adapter import LocalAdapter
 from bot.settings import BotSettings
 from bot.store import open_store
+from storage.errors import UserError
 
 log = logging.getLogger("bot")
 
@@ -46,6 +48,17 @@ async def _first_end(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> No
         task.result()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run the bot; exit status 2 if the settings are wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(run(BotSettings.load()))
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it introduces every plugin
+    try:
+        asyncio.run(run(BotSettings.load()))
+    except UserError as error:
+        log.error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
@@ -31,50 +31,47 @@ class Finding:
     """One check; `ok` None is neither good nor bad."""
 
     check: str
+    found: str
     ok: bool | None
-    detail: str
 
 
 def examine(*, json: bool) -> bool:
     """Print every finding; False if one is bad."""
     settings = BotSettings.load()
     found = [*_settings(settings), *asyncio.run(_store(settings))]
-    rows = [{"check": f.check, "ok": f.ok, "detail": f.detail} for f in found]
     if json:
-        for row in rows:
-            emit(row)
+        for finding in found:
+            emit(asdict(finding))
     else:
-        shown = [{"check": f.check, "ok": WORDS[f.ok], "detail": f.detail} for f in found]
-        Console().print(draw(table_card("Doctor", shown, empty="", columns=("check", "ok", "detail"))))
+        shown = [{"check": f.check, "ok": WORDS[f.ok], "found": f.found} for f in found]
+        Console().print(draw(table_card("Doctor", shown, empty="", columns=("check", "ok", "found"))))
     return all(finding.ok is not False for finding in found)
 
 
 def _settings(settings: BotSettings) -> Iterator[Finding]:
-    yield Finding("python", sys.version_info >= (3, 11), sys.version.split()[0])
+    yield Finding("python", sys.version.split()[0], sys.version_info >= (3, 11))
     safe = is_wal_safe(sqlite3.sqlite_version_info)
     mode = "write-ahead log" if safe else "TRUNCATE journal: before 3.51.3 the write-ahead log can lose rows"
-    yield Finding("sqlite", True if safe else None, f"{sqlite3.sqlite_version}, {mode}")
+    yield Finding("sqlite", f"{sqlite3.sqlite_version}, {mode}", True if safe else None)
     settings.home.mkdir(parents=True, exist_ok=True)
-    yield Finding("home", os.access(settings.home, os.W_OK), str(settings.home))
+    yield Finding("home", str(settings.home), os.access(settings.home, os.W_OK))
     free = shutil.disk_usage(settings.home).free
-    yield Finding("disk", free >= LEAST_FREE, f"{free / 1e9:.1f} GB free")
+    yield Finding("disk", f"{free / 1e9:.1f} GB free", free >= LEAST_FREE)
+    yield Finding("admins", ", ".join(sorted(settings.admins)) or "none named", True if settings.admins else None)
 
 
 async def _store(settings: BotSettings) -> list[Finding]:
     try:
         async with open_store(settings) as store:
             engines = await store.engines.alive(settings.silent_s)
-            names = ", ".join(f"{engine.device} (process {engine.pid})" for engine in engines)
+            names = ", ".join(f"{engine.device}, process {engine.pid}" for engine in engines)
             packs = [pack.name for pack in await store.engines.packs() if pack.offered]
-            flags = await store.queue.flags()
-            return [
-                Finding("store", True, str(settings.path)),
-                Finding("engine", True if engines else None, names or "not running; `dream` and `serve` start one"),
-                Finding("packs", bool(packs), ", ".join(packs) or "none"),
-                Finding("queue", None if flags.get("paused") else True, "paused" if flags.get("paused") else "open"),
-                Finding(
-                    "admins", None if not settings.admins else True, ", ".join(sorted(settings.admins)) or "none named"
-                ),
-            ]
+            held = ", ".join(name for name, value in (await store.queue.flags()).items() if value is True)
     except Exception as error:
-        return [Finding("store", False, str(error))]
+        return [Finding("store", str(error), False)]
+    return [
+        Finding("store", str(settings.path), True),
+        Finding("engine", names or "not running; `dream` and `serve` start one", True if engines else None),
+        Finding("packs", ", ".join(packs) or "none", bool(packs)),
+        Finding("queue", held or "open", None if held else True),
+    ]

@@ -16,7 +16,7 @@ from bot.cards import Card
 from bot.own_engine import OwnEngine
 from bot.report import report
 from bot.session import Session, emit
-from bot.terminal import Bar, picture
+from bot.terminal import Bar, picture, say
 from bot.wait import Wait
 from storage.errors import UserError
 from storage.job import Job, Outcome, Params, State
@@ -69,9 +69,9 @@ async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
         bar.tell(card.text)
         with bar:
             job = await Wait(session, engine, str(card.job), cursor, bar.see).over()
+        if target is not None and job.images:
+            _write(target, session.store.images.path(job.images[0].sha256).read_bytes())
         show_job(session, job, engine.start_seconds)
-    if target is not None and job.images:
-        _write(target, session.store.images.path(job.images[0].sha256).read_bytes())
     return job
 
 
@@ -86,6 +86,7 @@ def show_job(session: Session, job: Job, engine_start: float | None) -> None:
     session.show(cards.job_card(job))
     for path in paths:
         sys.stdout.write(f"{path}\n")
+    sys.stdout.flush()
 
 
 async def show(session: Session, job_id: str) -> int:
@@ -111,8 +112,12 @@ async def queue(session: Session) -> int:
 async def cancel(session: Session, job_id: str) -> int:
     """Cancel a job; the status tells what was observed."""
     card = await session.commands.cancel(session.caller, job_id)
-    session.show(card)
-    return STATUS[Outcome(card.rows[0]["outcome"])]
+    status = STATUS[Outcome(card.rows[0]["outcome"])]
+    if status == 2 and not session.json:
+        say(card.text)
+    else:
+        session.show(card)
+    return status
 
 
 async def leaderboard(session: Session, by: str) -> int:
@@ -142,5 +147,7 @@ def _write(target: Path, png: bytes) -> None:
     try:
         draft.write_bytes(png)
         draft.replace(target)
+    except OSError as error:
+        raise UserError(f"--out {str(target)!r} could not be written: {error.strerror}.") from error
     finally:
         draft.unlink(missing_ok=True)

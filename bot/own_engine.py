@@ -15,7 +15,7 @@ from typing import Self
 
 from bot import child
 from bot.store import Store
-from storage.errors import DreambotError
+from storage.errors import DreambotError, StoreBusy
 from storage.events import Event, Kind
 
 LOOK_S = 0.5
@@ -66,8 +66,9 @@ class OwnEngine:
     async def keep(self) -> None:
         """For ever: an engine where there is none. EngineDown when it cannot be had."""
         while True:
-            if self._process is None and not await self._store.engines.alive(self._store.settings.silent_s):
-                await self._start()
+            with suppress(StoreBusy):  # look again in a moment
+                if self._process is None and not await self._store.engines.alive(self._store.settings.silent_s):
+                    await self._start()
             await self._look()
 
     async def _start(self) -> None:

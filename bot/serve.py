@@ -7,11 +7,13 @@ import logging
 import shlex
 import sys
 
+from bot.settings import BotSettings
 from bot.supervisor import Supervisor
 
 
 def serve(engine: str | None = None) -> int:
-    """Until SIGTERM or Ctrl-C; returns when both programs are down."""
+    """Until SIGTERM or Ctrl-C; returns when both programs are down. UserError if the settings are wrong."""
+    BotSettings.load()  # the children would only die of it, again and again
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     commands = {
         "bot": (sys.executable, "-m", "bot"),

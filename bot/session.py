@@ -19,7 +19,7 @@ from typing import Any
 
 from bot import arguments
 from bot.admin import Admin
-from bot.cards import Card, Tone
+from bot.cards import Card
 from bot.commands import Commands
 from bot.settings import BotSettings
 from bot.store import Store, open_store
@@ -49,7 +49,7 @@ class Session:
 
             from bot.terminal import draw
 
-            Console(stderr=card.tone is Tone.WRONG).print(draw(card))
+            Console().print(draw(card))
 
 
 Work = Callable[[Session], Awaitable[int]]

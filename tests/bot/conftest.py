@@ -29,9 +29,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(template: Path, tmp_path: Path) -> Path:
-    """A home of this test's own."""
-    return Path(shutil.copytree(template, tmp_path / "home"))
+def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of this test's own, for the processes that it starts as well."""
+    home = Path(shutil.copytree(template, tmp_path / "home"))
+    monkeypatch.setenv("DREAMBOT_HOME", str(home))
+    monkeypatch.setenv("DREAMBOT_POLL_S", "0.005")
+    return home
 
 
 @pytest.fixture

@@ -52,10 +52,8 @@ SECONDS = ["engine_start", "queued", "first_image", "total"]
 
 
 @pytest.fixture(autouse=True)
-def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def at_home(home: Path) -> Path:
     """Every command of these tests finds this home."""
-    monkeypatch.setenv("DREAMBOT_HOME", str(home))
-    monkeypatch.setenv("DREAMBOT_POLL_S", "0.005")
     return home
 
 
