@@ -19,6 +19,7 @@ from engine.training.gan import fold
 from engine.training.photographs import Photographs
 from engine.training.trainer import Trainer
 
+Image.init()  # every picture format now: a run of hours must not meet its first import late
 COLUMNS = 3  # pictures of one row of the embedding in the sheet
 SEED = 7
 
