@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -55,7 +56,12 @@ class Database:
     @asynccontextmanager
     async def open(cls, settings: StoreSettings) -> AsyncIterator[Self]:
         """The store, created or brought to the newest revision if need be; closed at the end."""
-        settings.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts are private
+        except OSError as error:
+            raise StorageError(
+                f"The store's folder {settings.path.parent} cannot be made: {error.strerror}."
+            ) from error
         if await asyncio.to_thread(_needs_migration, settings):
             from storage.migrations import upgrade  # Alembic is slow to import, and most starts do not need it
 
@@ -238,6 +244,8 @@ def _code(error: DBAPIError | sqlite3.Error) -> int:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except PoolTimeout as error:
+        raise StoreBusy from error
     except (DBAPIError, sqlite3.Error) as error:
         match _code(error):
             case code if code in (SQLITE_BUSY, SQLITE_LOCKED):

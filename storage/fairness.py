@@ -11,6 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TypeVar
 
 MICRO = 1_000_000  # counters are whole millionths of a GPU-second, so that a refund is exact
@@ -79,8 +80,8 @@ def lift(share: Share, siblings: Iterable[Share], busy: Iterable[int]) -> Share:
     working = set(busy)
     if floor := [other.service for other in others if other.id in working]:
         return replace(share, service=max(share.service, min(floor)))
-    served = max([share, *others], key=lambda one: one.last)
-    return replace(share, service=max(share.service, served.service))
+    latest: Share = max([share, *others], key=attrgetter("last"))
+    return replace(share, service=max(share.service, latest.service))
 
 
 def fair_order(

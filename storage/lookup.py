@@ -70,7 +70,8 @@ class Lookup:
             if guild is not None:
                 query = query.where(schema.guild.c.name == guild)
             found = await rows.fetch(connection, query)
-        return sorted(found, key=lambda job: order.index(job.id))[:limit]
+        place = {job_id: number for number, job_id in enumerate(order)}
+        return sorted(found, key=lambda job: place[job.id])[:limit]
 
     @shielded
     async def running(self) -> list[Job]:

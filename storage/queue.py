@@ -65,7 +65,7 @@ class Queue(Lookup):
             chosen = fairness.picks(line.guilds, line.users, line.waiting, room, cap=self._settings.cap, busy=busy)
             for head in chosen:
                 await self._start(connection, head.job, owner)
-            return [await _one(connection, head.job) for head in chosen]
+            return await _all(connection, [head.job for head in chosen])
 
     @shielded
     async def progress(self, job: Job, done: int, total: int, preview: str | None, score: float | None) -> None:
@@ -152,7 +152,7 @@ class Queue(Lookup):
         async with self._db.write() as connection:
             alone = [row.owner for row in lost]
             moved = [row.id for row in lost if await self._rescue(connection, row, alone.count(row.owner) == 1)]
-            return [await _one(connection, job_id) for job_id in moved]
+            return await _all(connection, moved)
 
     @shielded
     async def pause(self) -> None:
@@ -172,11 +172,15 @@ class Queue(Lookup):
 
     @shielded
     async def purge(self, older_than_s: float) -> int:
-        """Delete the events of jobs that finished so long ago; how many. Cursors stay true: ids are not used again."""
+        """Delete the events of jobs that finished so long ago, and engines as long silent; how many events.
+
+        Cursors stay true: an event's id is not used again.
+        """
         before = self._clock() - older_than_s
         over = select(schema.job.c.id).where(schema.job.c.finished_at < before)
         old = schema.event.c.job.in_(over) | (schema.event.c.job.is_(None) & (schema.event.c.at < before))
         async with self._db.write() as connection:
+            await connection.execute(delete(schema.engine).where(schema.engine.c.beat_at < before))
             return (await connection.execute(delete(schema.event).where(old))).rowcount
 
     async def _start(self, connection: AsyncConnection, job_id: str, owner: str) -> None:
@@ -266,6 +270,11 @@ async def _row(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
 
 async def _one(connection: AsyncConnection, job_id: str) -> Job:
     return (await rows.fetch(connection, rows.jobs().where(schema.job.c.id == job_id)))[0]
+
+
+async def _all(connection: AsyncConnection, job_ids: Sequence[str]) -> list[Job]:
+    found = await rows.fetch(connection, rows.jobs().where(schema.job.c.id.in_(job_ids)))
+    return sorted(found, key=lambda job: job_ids.index(job.id))
 
 
 async def _held(connection: AsyncConnection, job: Job) -> Row[Any]:

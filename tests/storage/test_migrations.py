@@ -84,3 +84,20 @@ async def test_later_version(settings: StoreSettings) -> None:
     with pytest.raises(StorageError, match="later version"):
         async with Database.open(settings):
             pass
+
+
+async def test_not_a_database(tmp_path: Path) -> None:
+    """A file that is no database is refused and left as it is."""
+    (tmp_path / "dreambot.db").write_bytes(b"my holiday pictures" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        async with Database.open(StoreSettings(home=tmp_path)):
+            pass
+    assert (tmp_path / "dreambot.db").read_bytes() == b"my holiday pictures" * 100
+
+
+async def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """A home that cannot be made is said in a sentence."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be made"):
+        async with Database.open(StoreSettings(home=tmp_path / "file" / "home")):
+            pass
