@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, func, literal_column, select
+from sqlalchemy import Row, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import schema
 from storage.errors import UserError
 from storage.job import Caller
+
+_QUEUED = text(
+    """SELECT count(*) FROM (
+    SELECT 1 FROM flow JOIN job INDEXED BY ix_job_head ON job.flow_id = flow.id AND job.state = 'queued'
+    WHERE flow.user_id = :user LIMIT :enough
+)"""
+)
 
 
 async def user(connection: AsyncConnection, surface: str, name: str, shown: str | None = None) -> Row[Any]:
@@ -50,13 +57,7 @@ async def admit(connection: AsyncConnection, caller: Caller, queued_limit: int) 
 
 async def _queued(connection: AsyncConnection, user_id: int, enough: int) -> int:
     """How many jobs of the person wait; counted no further than `enough`."""
-    waiting = (
-        select(schema.job.c.seq)
-        .join(schema.flow, schema.job.c.flow_id == schema.flow.c.id)
-        .where(schema.flow.c.user_id == user_id, schema.job.c.state == literal_column("'queued'"))
-        .limit(enough)
-    )
-    return int((await connection.execute(select(func.count()).select_from(waiting.subquery()))).scalar_one())
+    return int((await connection.execute(_QUEUED, {"user": user_id, "enough": enough})).scalar_one())
 
 
 def _storable(name: str) -> str:

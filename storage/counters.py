@@ -20,6 +20,7 @@ from storage.fairness import Guild, Head, User
 CHEAPEST, DEAREST = 1e-6, 1e6  # GPU-seconds that a job may be estimated at
 
 # The flows that wait, by hops through the partial index: as many steps as flows, however long each one's line is.
+# INDEXED BY, because SQLite would else take the index of a flow's whole history, or scan all of it.
 _HOPS = """
 WITH RECURSIVE waits(flow_id) AS (
     SELECT min(flow_id) FROM job WHERE state = 'queued'
@@ -34,7 +35,7 @@ SELECT job.id, job.cost, job.solo, flow.id AS user_id, flow.service, flow.last, 
        guild.id AS guild_id, guild.service AS guild_service, guild.last AS guild_last, guild.weight AS guild_weight
 FROM waits
 JOIN job ON job.seq IN (
-    SELECT own.seq FROM job AS own
+    SELECT own.seq FROM job AS own INDEXED BY ix_job_head
     WHERE own.state = 'queued' AND own.flow_id = waits.flow_id
       AND (:packs IS NULL OR own.pack IN (SELECT value FROM json_each(:packs)))
     ORDER BY own.seq LIMIT :depth
@@ -47,7 +48,7 @@ _BUSY = text(
     + """
 SELECT flow.id, flow.guild_id FROM flow JOIN user ON user.id = flow.user_id
 WHERE NOT user.banned AND flow.id IN (
-    SELECT flow_id FROM waits UNION SELECT flow_id FROM job WHERE state = 'running'
+    SELECT flow_id FROM waits UNION SELECT flow_id FROM job INDEXED BY ix_job_running WHERE state = 'running'
 )"""
 )
 

@@ -80,8 +80,8 @@ def lift(share: Share, siblings: Iterable[Share], busy: Iterable[int]) -> Share:
     working = set(busy)
     if floor := [other.service for other in others if other.id in working]:
         return replace(share, service=max(share.service, min(floor)))
-    latest: Share = max([share, *others], key=attrgetter("last"))
-    return replace(share, service=max(share.service, latest.service))
+    others.insert(0, share)
+    return replace(share, service=max(share.service, max(others, key=attrgetter("last")).service))
 
 
 def fair_order(
