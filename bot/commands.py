@@ -31,7 +31,7 @@ class Commands:
         self, caller: Caller, params: Params, *, reply_to: str | None = None, event_key: str | None = None
     ) -> Card:
         """Accept a dream. Once this returns, its row is durable."""
-        cost = await self._estimate(params)
+        cost = await self._estimate(caller, params)
         request = Request(caller=caller, params=params, event_key=event_key, reply_to=reply_to, cost=cost or 1.0)
         return await self._submit(request)
 
@@ -40,7 +40,7 @@ class Commands:
         job = await self._visible(caller, job_id)
         if job.state not in FINAL:
             raise UserError(f"Job {job.id} is {job.state}; again needs one that is over.")
-        cost = await self._estimate(job.params) or job.cost
+        cost = await self._estimate(caller, job.params) or job.cost
         request = Request(
             caller=caller, params=job.params, reply_to=reply_to, parent=job.parent, again_of=job.id, cost=cost
         )
@@ -113,9 +113,10 @@ class Commands:
         speed = {pack.name: pack.seconds_per_candidate for pack in await self._store.engines.packs()}
         return standings(running, waiting, speed)
 
-    async def _estimate(self, params: Params) -> float | None:
+    async def _estimate(self, caller: Caller, params: Params) -> float | None:
         """GPU-seconds this will take, where an engine has measured its speed; UserError if no pack can do it."""
-        packs = {pack.name: pack for pack in await self._store.engines.packs() if pack.offered}
+        known = await self._store.engines.packs()
+        packs = {pack.name: pack for pack in known if pack.offered or caller.admin}  # admins may try the others
         pack = packs.get(params.pack)
         if pack is None:
             raise UserError(f"pack is one of {', '.join(sorted(packs))}; {params.pack!r} is not.")
