@@ -128,8 +128,8 @@ class Database:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._calls.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, so that asyncio does not complain when the caller is gone
+        if not task.cancelled() and (error := task.exception()) is not None:  # the caller may be gone, the log is not
+            log.debug("A store call ended with %s: %s", type(error).__name__, error)
 
     async def _begin(self) -> AsyncConnection:
         for attempt in range(RETRIES + 1):
@@ -203,7 +203,11 @@ def _engine(settings: StoreSettings, *, writes: bool) -> AsyncEngine:
         cursor = connection.cursor()
         for pragma in pragmas(writes=writes, busy_s=settings.busy_s):
             cursor.execute(pragma)
+        cursor.execute("PRAGMA journal_mode")
+        (mode,) = cursor.fetchone()
         cursor.close()
+        if mode != journal_mode().lower():  # SQLite keeps WAL while others have the file open
+            raise StorageError(f"{settings.path} is in use with journal_mode={mode}; this SQLite may not join in.")
 
     if writes:  # and never on the read engine: a BEGIN that nobody ends would freeze what its connections see
 

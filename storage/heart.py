@@ -11,11 +11,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from storage.database import sqlite_connection
 from storage.rescue import new_owner
-from storage.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from storage.settings import StoreSettings
 
 __all__ = ["Heart", "new_owner"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import counters, fairness, rows, schema
 from storage.database import Database, shielded
 from storage.job import Caller, Candidate, Job, State
-from storage.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from storage.settings import StoreSettings
 
 FLAGS = {"paused": False, "draining": False}
 FORESEEN = 1_000  # turns that are worked out for a "you are #3"

@@ -212,3 +212,17 @@ async def test_commits_are_told(db: Database) -> None:
         async with db.write():
             raise ZeroDivisionError
     assert heard == [True]
+
+
+async def test_live_wal_is_not_downgraded(
+    queue: Queue, settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unsafe SQLite does not join others who have the store open in WAL mode, nor takes it from them."""
+    await queue.submit(make_request())
+    monkeypatch.setattr(database, "journal_mode", lambda: "TRUNCATE")
+    hasty = settings.model_copy(update={"busy_s": 0.001})
+    async with Database.open(hasty) as other:
+        with pytest.raises(StorageError):
+            await Queue(other, hasty).flags()
+    with sqlite_connection(settings.path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
