@@ -21,6 +21,10 @@ SHOWN = 50  # rows of a queue
 COUNTED = 1_000  # waiting jobs that are ranked
 
 
+class UnknownPack(UserError):
+    """No engine has published such a pack."""
+
+
 class Commands:
     """The commands of everyone."""
 
@@ -119,7 +123,7 @@ class Commands:
         packs = {pack.name: pack for pack in known if pack.offered or caller.admin}  # admins may try the others
         pack = packs.get(params.pack)
         if pack is None:
-            raise UserError(f"pack is one of {', '.join(sorted(packs))}; {params.pack!r} is not.")
+            raise UnknownPack(f"pack is one of {', '.join(sorted(packs))}; {params.pack!r} is not.")
         if pack.methods and params.method is not Method.RERANK and params.method not in pack.methods:
             raise UserError(f"pack {pack.name} has the methods {', '.join(pack.methods)}; not {params.method}.")
         if params.top_k is not None and pack.labels and params.top_k > pack.labels:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from bot import cards, local_adapter
 from bot.cards import Card
+from bot.commands import UnknownPack
 from bot.own_engine import OwnEngine
 from bot.report import report
 from bot.session import Session, emit
 from bot.terminal import Bar, picture, say
-from bot.wait import Wait
+from bot.wait import Wait, first_ready
 from storage.errors import UserError
 from storage.job import Job, Outcome, Params, State
 
@@ -65,7 +66,12 @@ async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
     cursor = await session.store.feed.head()
     bar = Bar()
     async with OwnEngine(session.store, session.engine, told=bar.tell) as engine:
-        card = await ask()
+        try:
+            card = await ask()
+        except UnknownPack:  # an engine that starts may bring packs that the store has not heard of
+            if not await first_ready(session, engine, cursor):
+                raise
+            card = await ask()
         bar.tell(card.text)
         with bar:
             job = await Wait(session, engine, str(card.job), cursor, bar.see).over()

@@ -19,6 +19,7 @@ from storage.errors import DreambotError, StoreBusy
 from storage.events import Event, Kind
 
 LOOK_S = 0.5
+LONGEST_WAIT_S = 8.0
 GRACE_S = 30.0
 TAKEN = 3  # the engine's exit status where another one has the device and the store
 MOST_STARTS = 3  # deaths before it was ever ready, after which we give up
@@ -40,6 +41,7 @@ class OwnEngine:
         self._process: asyncio.subprocess.Process | None = None
         self._spawned_at: float | None = None  # of a child that is not ready yet
         self._duds = 0
+        self._wait_s = LOOK_S
         self.start_seconds = 0.0
 
     async def __aenter__(self) -> Self:
@@ -58,10 +60,14 @@ class OwnEngine:
 
     def see(self, event: Event) -> None:
         """Take note of an event of the feed: is our engine ready?"""
-        if event.kind is Kind.ENGINE_READY and self._spawned_at is not None:
+        if event.kind is Kind.ENGINE_READY and self._spawned_at is not None and self._is_ours(event):
             self.start_seconds += max(0.0, event.at - self._spawned_at)
             self._spawned_at, self._duds = None, 0
             self._told("queued")
+
+    def _is_ours(self, event: Event) -> bool:
+        """An owner is `host:boot:pid:random`."""
+        return self._process is not None and f":{self._process.pid}:" in str(event.data.get("owner"))
 
     async def keep(self) -> None:
         """For ever: an engine where there is none. EngineDown when it cannot be had."""
@@ -84,11 +90,14 @@ class OwnEngine:
             return
         with suppress(TimeoutError):
             self._ended(await asyncio.wait_for(self._process.wait(), LOOK_S))
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._wait_s)
 
     def _ended(self, status: int) -> None:
-        self._process = None
-        if self._spawned_at is None or status == TAKEN:
+        ready, self._process, self._spawned_at = self._spawned_at is None, None, None
+        if ready:
+            return
+        if status == TAKEN:  # somebody else's is starting; each try of ours would cost seconds of work
+            self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
             return
         self._duds += 1
         if self._duds >= MOST_STARTS:

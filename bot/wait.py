@@ -7,18 +7,49 @@ each event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from bot.own_engine import OwnEngine
 from bot.session import Session
 from bot.terminal import say
-from storage.events import FINAL_KINDS, Event
+from storage.events import FINAL_KINDS, Event, Kind
 from storage.job import Job, Outcome
 
 Seen = Callable[[Event], None]
 
 STOPS_S = 5.0  # how long a cancelled job may take to its next step while we leave
+
+
+async def first_ready(session: Session, engine: OwnEngine, cursor: int) -> bool:
+    """Start an engine and wait until it is ready; False if one was there before."""
+    if await session.store.engines.alive(session.store.settings.silent_s):
+        return False
+
+    async def ready() -> None:
+        async for events in session.store.feed.follow(cursor):
+            for event in events:
+                engine.see(event)
+            if any(event.kind is Kind.ENGINE_READY for event in events):
+                return
+
+    await _with_engine(engine, ready())
+    return True
+
+
+async def _with_engine(engine: OwnEngine, work: Coroutine[None, None, None]) -> None:
+    """Do the work while an engine is kept there; EngineDown if there is none to be had."""
+    keeper, worker = asyncio.create_task(engine.keep()), asyncio.create_task(work)
+    try:
+        await asyncio.wait((keeper, worker), return_when=asyncio.FIRST_COMPLETED)
+        for task in (worker, keeper):
+            if task.done():
+                task.result()
+                return
+    finally:
+        keeper.cancel()
+        worker.cancel()
+        await asyncio.gather(keeper, worker, return_exceptions=True)
 
 
 class Wait:
@@ -34,25 +65,11 @@ class Wait:
     async def over(self) -> Job:
         """The job when it has ended. Whoever stops waiting no longer wants it: it is cancelled."""
         try:
-            await self._first_end()
+            await _with_engine(self._engine, self._follow())
         except BaseException:
             await self._take_back()
             raise
         return await self._session.commands.job(self._job_id)
-
-    async def _first_end(self) -> None:
-        """Follow the job and keep an engine there; EngineDown if there is none to be had."""
-        keeper, reader = asyncio.create_task(self._engine.keep()), asyncio.create_task(self._follow())
-        try:
-            await asyncio.wait((keeper, reader), return_when=asyncio.FIRST_COMPLETED)
-            for task in (reader, keeper):
-                if task.done():
-                    task.result()
-                    return
-        finally:
-            keeper.cancel()
-            reader.cancel()
-            await asyncio.gather(keeper, reader, return_exceptions=True)
 
     async def _follow(self) -> None:
         async for events in self._session.store.feed.follow(self._cursor):

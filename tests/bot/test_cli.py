@@ -99,7 +99,7 @@ def test_a_report_has_exactly_the_promised_keys() -> None:
         (["dream", "dog", "--seed", "-1"], "0 to 4294967295"),
         (["dream", "dog", "--seed", "seven"], "0 to 4294967295"),
         (["dream", "dog", "--method", "nosuch"], "method is one of search"),
-        (["dream", "dog", "--pack", "nosuch"], "pack is one of embedded"),
+        (["dream", "dog", "--pack", "nosuch", "--engine", FAKE], "pack is one of embedded"),
         (["dream", "dog", "--nosuch"], "--nosuch"),
         (["dream"], "prompt"),
         (["dream", "dog", "--as", ""], "1 to 100 printable"),
