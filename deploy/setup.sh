@@ -6,8 +6,8 @@ python=${PYTHON:-python3}
 
 fail() { echo "dreambot: $1" >&2; exit 2; }
 
-digest() {  # what decides the environment: the lock, the project's own metadata, the interpreter
-    { cat "$root/deploy/requirements.lock" "$root/pyproject.toml"; command -v "$python"; } | sha256sum | cut -d' ' -f1
+digest() {  # what decides the environment: the lock and the interpreter
+    { cat "$root/deploy/requirements.lock"; command -v "$python"; } | sha256sum | cut -d" " -f1
 }
 
 set_up() {

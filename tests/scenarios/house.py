@@ -1,4 +1,4 @@
-"""A whole dreambot in a temporary home: real store, real engine processes, the tiny pack. Waits for events, never sleeps."""
+"""A whole dreambot in a temporary home: real store, real engines, the tiny pack. Waits for events, never sleeps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from storage.database import Database
+from storage.engines import Engines
 from storage.events import FINAL_KINDS, Event, Kind
 from storage.feed import Feed
 from storage.images import ImageStore
 from storage.job import Caller, Job, Params, Request
+from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.settings import StoreSettings
 
-PATIENCE_S = 120.0  # what has not happened by then does not happen
+PATIENCE_S = 240.0  # what has not happened by then does not happen
 
 
 class House:
@@ -29,20 +31,31 @@ class House:
     def __init__(self, settings: StoreSettings, database: Database, environ: dict[str, str]) -> None:
         self.settings, self.environ = settings, environ
         self.queue, self.feed = Queue(database, settings), Feed(database)
+        self.engines, self.outbox = Engines(database), Outbox(database)
         self.images = ImageStore(settings.images)
         self.children: list[subprocess.Popen[bytes]] = []
 
     def start_engine(self, module: str = "engine") -> subprocess.Popen[bytes]:
         """An engine process; it is ended with the house."""
-        with (self.settings.home / "engine.log").open("ab") as log:
-            child = subprocess.Popen([sys.executable, "-m", module], env=self.environ, stdout=log, stderr=log)
+        return self._start([sys.executable, "-m", module])
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        """`dreambot serve`: its bot and its engine die with it."""
+        return self._start([str(Path(sys.executable).with_name("dreambot")), "serve"])
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with (self.settings.home / "processes.log").open("ab") as log:
+            child = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         self.children.append(child)
         return child
 
-    async def submit(self, user: str = "ada", prompt: str = "a lemon", **params: Any) -> Job:
-        """A durable job of a person, with nobody waiting for a reply."""
+    async def submit(
+        self, user: str = "ada", prompt: str = "a lemon", *, reply_to: str | None = None, **params: Any
+    ) -> Job:
+        """A durable job of a person."""
         asked = {"prompt": prompt, "seed": 7, "pack": "tiny", "candidates": 40} | params
-        return await self.queue.submit(Request(caller=Caller(user=user, name=user), params=Params(**asked)))
+        request = Request(caller=Caller(user=user, name=user), params=Params(**asked), reply_to=reply_to)
+        return await self.queue.submit(request)
 
     async def job(self, job_id: str) -> Job:
         """A job that must exist."""
@@ -72,6 +85,21 @@ class House:
         await self.until(last)
         return [await self.job(job_id) for job_id in wanted]
 
+    async def beating_engine(self) -> int:
+        """The pid of an engine that has beaten at least once since it started."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for row in await self.engines.alive(self.settings.silent_s):
+                    if row.beat >= 1:
+                        return row.pid
+                await self.feed.changed(0.2)
+
+    async def all_sent(self) -> None:
+        """Until no reply is owed any more."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.outbox.unsent(["local"]):
+                await self.feed.changed(0.2)
+
     async def engine_ready(self, since: int = 0) -> int:
         """The id of the event by which an engine said that it is ready."""
         return (await self.until(lambda event: event.kind is Kind.ENGINE_READY, since)).id
@@ -81,6 +109,7 @@ class House:
 async def open_house(home: Path, packs: Path, **environ: str) -> AsyncIterator[House]:
     """A fresh home; every process started in it is ended at the end."""
     values = {"DREAMBOT_HOME": str(home), "DREAMBOT_PACKS": str(packs), "DREAMBOT_SILENT_S": "2", **environ}
+    home.mkdir(parents=True, exist_ok=True)
     settings = StoreSettings.load(values)
     async with Database.open(settings) as database:
         house = House(settings, database, os.environ | values | {"DREAMBOT_THREADS": "1"})
