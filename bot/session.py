@@ -63,7 +63,7 @@ def run(work: Work, *, name: str | None, guild: str, json: bool = False, engine:
     command = tuple(shlex.split(engine)) if engine else ENGINE
     try:
         return asyncio.run(_run(work, settings, caller, json, command))
-    except asyncio.CancelledError:  # SIGTERM
+    except asyncio.CancelledError:  # told to end, or the terminal was closed
         return 128 + signal.SIGTERM
 
 
@@ -80,7 +80,8 @@ def _log_to_file(settings: BotSettings) -> None:
 async def _run(work: Work, settings: BotSettings, caller: Caller, json: bool, engine: tuple[str, ...]) -> int:
     task = asyncio.current_task()
     if task is not None and sys.platform != "win32":
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # leave as on Ctrl-C, tidily
+        for number in (signal.SIGTERM, signal.SIGHUP):  # leave as on Ctrl-C, tidily
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with open_store(settings) as store:
         return await work(
             Session(store=store, commands=Commands(store), admin=Admin(store), caller=caller, json=json, engine=engine)

@@ -25,6 +25,8 @@ from bot.cards import Card, Tone
 from storage.events import Event, Kind
 
 STYLES = {Tone.WAITING: "yellow", Tone.RUNNING: "cyan", Tone.DONE: "green", Tone.WRONG: "red", Tone.INFO: "blue"}
+LONGEST_TITLE = 50
+WRAPPED = ("prompt", "detail", "arguments", "found", "value", "target")  # columns that may take several lines
 CHUNK = 4096  # of kitty's protocol
 DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
 CELLS = 32  # columns of a picture drawn with half blocks
@@ -41,22 +43,27 @@ def _steers(character: str) -> bool:
 
 def draw(card: Card) -> RenderableType:
     """A card as a panel."""
+    style = STYLES[card.tone]
+    title = Text(plain(card.title), style=f"bold {style}")
     parts: list[RenderableType] = []
+    if len(title) > LONGEST_TITLE:  # a frame would cut it off
+        parts.append(title)
+        title = Text()
     if card.text:
         parts.append(Text(plain(card.text)))
     if card.cells:
         parts.append(_table(card))
     if card.fields:
         parts.append(_fields(card))
-    style = STYLES[card.tone]
-    title = Text(plain(card.title), style=f"bold {style}")
-    return Panel(Group(*parts), title=title, title_align="left", border_style=style, expand=False)
+    return Panel(Group(*parts), title=title or None, title_align="left", border_style=style, expand=False)
 
 
 def _table(card: Card) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in card.columns:
-        table.add_column(Text(column), overflow="ellipsis", no_wrap=column not in ("prompt", "detail", "arguments"))
+        table.add_column(
+            Text(column), overflow="fold" if column in WRAPPED else "ellipsis", no_wrap=column not in WRAPPED
+        )
     for cells in card.cells:
         table.add_row(*(Text(plain(cell)) for cell in cells))
     return table

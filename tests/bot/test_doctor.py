@@ -1,0 +1,26 @@
+"""What doctor finds without the engine's libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.doctor import examine
+
+
+def test_a_healthy_home_is_told_row_by_row(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a line; no engine is no fault."""
+    assert examine(json=True)
+    rows = {row["check"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert rows["home"] == {"check": "home", "found": str(home), "ok": True}
+    assert rows["store"]["ok"] is True
+    assert rows["engine"]["ok"] is None
+
+
+def test_a_broken_store_is_a_finding(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is no database is told, not raised."""
+    (home / "dreambot.db").write_bytes(b"this is no database, however long one reads it" * 100)
+    assert not examine(json=False)
+    assert "BAD" in capsys.readouterr().out
