@@ -86,22 +86,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
 async def serve(settings: EngineSettings, store: StoreSettings) -> None:
     """Open everything, say that we are ready, work until SIGTERM."""
-    from engine.runner import (
-        ModelRunner,
-        choose_device,
-    )  # torch: seconds to import, so not before the arguments are read
-    from engine.service import Service
+    async with Database.open(store) as database:
+        queue, feed = Queue(database, store), Feed(database, store.poll_s)
+        await _while_drained(queue, feed)
+        from engine.runner import ModelRunner, choose_device  # torch: seconds to import, so not before it is needed
+        from engine.service import Service
 
-    packs = find_packs(settings.packs)
-    device = choose_device(settings)
-    owner = new_owner()
-    with DeviceLock(store.home, device.name):
-        async with Database.open(store) as database:
+        device, packs, owner = choose_device(settings), find_packs(settings.packs), new_owner()
+        with DeviceLock(store.home, device.name):
             runner = ModelRunner(packs, device)
             engines = Engines(database)
             service = Service(
-                queue=Queue(database, store),
-                feed=Feed(database, store.poll_s),
+                queue=queue,
+                feed=feed,
                 images=ImageStore(store.images),
                 space=runner.space,
                 run=runner.run,
@@ -118,6 +115,13 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 await engines.ready(owner, device.name)
                 await _until_told(service, Watch(store.silent_s))
             await engines.leave(owner)
+
+
+async def _while_drained(queue: Queue, feed: Feed) -> None:
+    """An admin has drained the queue: wait for `resume` before anything large is loaded."""
+    while (await queue.flags())["draining"]:
+        log.info("the queue is drained; waiting for `dreambot admin resume`")
+        await feed.changed(3600.0)
 
 
 async def _until_told(service: Service, watch: Watch) -> None:

@@ -216,6 +216,10 @@ class Service:
             kept.pop(job_id, None)
 
     async def _wait(self) -> None:
+        """Nothing runs: until something happens. An engine that is empty leaves when an admin drains the queue."""
+        if (await self.queue.flags())["draining"]:
+            self.stopping.set()
+            return
         await self.feed.changed(LOOK_S)
         self._looked, self._alive_at = float("-inf"), time.monotonic()
 

@@ -105,3 +105,20 @@ async def test_two_engines_never_share_a_device_and_store(house: House) -> None:
     house.start_engine()
     await house.engine_ready()
     assert await asyncio.to_thread(house.start_engine().wait) == 3
+
+
+async def test_drain_empties_the_engine_and_resume_brings_it_back(house: House) -> None:
+    """After `admin drain` the engine ends what runs and leaves; the next waits, unloaded, for `resume`."""
+    engine = house.start_engine()
+    running = await house.submit(candidates=400)
+    await house.until(lambda e: e.kind is Kind.STARTED)
+    await house.queue.drain()
+    waiting = await house.submit()
+    (ended,) = await house.finished([running])
+    assert ended.state is State.COMPLETED
+    assert await asyncio.to_thread(engine.wait) == 0
+    house.start_engine()
+    assert (await house.job(waiting.id)).state is State.QUEUED
+    await house.queue.resume()
+    (done,) = await house.finished([waiting])
+    assert done.state is State.COMPLETED
