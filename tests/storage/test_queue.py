@@ -177,6 +177,25 @@ async def test_spammer_does_not_hold_up_a_newcomer(queue: Queue) -> None:
     assert started.index(newcomer.id) + 1 == place
 
 
+async def test_absence_banks_no_credit(queue: Queue) -> None:
+    """Who comes, or comes back, while another has long been served, shares from now on; guilds likewise."""
+    for guild in ("same", "another"):
+        for _ in range(10):
+            await queue.submit(make_request("ada", guild="same"))
+        for _ in range(5):
+            await queue.complete(await claim_one(queue), make_result())
+        for _ in range(4):
+            await queue.submit(make_request("bob", guild=guild))
+        started = []
+        for _ in range(6):
+            claimed = await claim_one(queue)
+            started.append(claimed.caller.user)
+            await queue.complete(claimed, make_result())
+        assert started.count("bob") == 3
+        while claimed_jobs := await queue.claim("owner", 1):
+            await queue.complete(claimed_jobs[0], make_result())
+
+
 async def test_positions_are_kept(queue: Queue) -> None:
     """The place that is told is the place in which jobs start."""
     submitted = [await queue.submit(make_request(f"u{n % 3}", guild=f"g{n % 2}", cost=n + 1.0)) for n in range(8)]
