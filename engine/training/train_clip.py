@@ -7,6 +7,7 @@ tower came to be (`train_text`), nor how good the result is (`evaluate_clip`).
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from engine.training.text import MEAN, PACK, STD, Clip, create_clip, save_weight
 from engine.training.train_text import chances, colour_choice, head_of, label_loss
 
 log = logging.getLogger(__name__)
+EXPORT = "--export"
 
 
 @dataclass(slots=True)
@@ -53,17 +55,30 @@ class Average:
 
 
 def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Train or go on; every stop writes the averaged weights into the pack's folder if `--export` asks for it."""
-    export, rest = "--export" in argv, [word for word in argv if word != "--export"]
-    chosen = options(verb, verb, rest, environ)
+    """Train or go on; with `--export`, write what the checkpoint holds into the pack's folder instead."""
+    chosen = options(verb, verb, [word for word in argv if word != EXPORT], environ)
     plan = load_plan(verb)
-    learner = build(verb, plan, chosen)
-    train(learner, plan, chosen)
-    if export:
-        learner.clip.model.visual.load_state_dict(learner.average)
-        save_weights(learner.clip.model, PACK / f"{verb}.safetensors")
-        log.info("wrote %s", PACK / f"{verb}.safetensors")
+    if EXPORT in argv:
+        export(verb, plan, chosen.out)
+    else:
+        train(build(verb, plan, chosen), plan, chosen)
     return 0
+
+
+def export(name: str, plan: Plan, out: Path) -> None:
+    """The text tower of `OUT-text` and the averaged image tower of OUT, as one fp16 file of the pack."""
+    clip = create_clip(PACK / f"{name}.json")
+    _, state = head_of(text_folder(out), plan, clip.model.text_projection.shape[1])
+    kept = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
+    tower = {f"visual.{key}": value for key, value in kept["average"].items()}
+    clip.model.load_state_dict({**state, **tower})
+    save_weights(clip.model, PACK / f"{name}.safetensors")
+    log.info("step %d is now %s.safetensors", kept["step"], name)
+
+
+def text_folder(out: Path) -> Path:
+    """Where the text run of the same name keeps its checkpoint."""
+    return out.with_name(f"{out.name}-text")
 
 
 def build(name: str, plan: Plan, chosen: Options) -> Learner:
@@ -71,8 +86,7 @@ def build(name: str, plan: Plan, chosen: Options) -> Learner:
     torch.manual_seed(plan.seed)
     lessons = load_lessons(chosen.data, chosen.cache, chosen.device)
     clip = create_clip(PACK / f"{name}.json")
-    folder = chosen.out.with_name(f"{chosen.out.name}-text")
-    head, state = head_of(folder, plan, clip.model.text_projection.shape[1])
+    head, state = head_of(text_folder(chosen.out), plan, clip.model.text_projection.shape[1])
     fresh = {key: value for key, value in clip.model.state_dict().items() if key.startswith("visual.")}
     clip.model.load_state_dict({**state, **fresh})
     clip.model.to(chosen.device, memory_format=torch.channels_last)
