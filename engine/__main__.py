@@ -94,7 +94,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
 
         device, packs, owner = choose_device(settings), find_packs(settings.packs), new_owner()
         with DeviceLock(store.home, device.name):
-            runner = ModelRunner(packs, device)
+            runner = ModelRunner(packs, device, store.home / "cache")
             engines = Engines(database)
             service = Service(
                 queue=queue,

@@ -5,11 +5,14 @@ Knows packs, devices and dtypes; knows nothing of jobs, prompts' meaning or turn
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,8 +97,8 @@ class LoadedPack:
 class ModelRunner:
     """Owner of the device. `run` is called from one thread only."""
 
-    def __init__(self, packs: Mapping[str, Pack], device: Device) -> None:
-        self.packs, self.device = packs, device
+    def __init__(self, packs: Mapping[str, Pack], device: Device, cache: Path | None = None) -> None:
+        self.packs, self.device, self._cache = packs, device, cache
         self._loaded: dict[str, LoadedPack] = {}
         self._spaces: dict[str, LatentSpace] = {}
 
@@ -128,7 +131,7 @@ class ModelRunner:
     def _space(self, loaded: LoadedPack) -> LatentSpace:
         pack = loaded.pack
         words = [(index, word) for index, label in enumerate(pack.labels) for word in (label.name, *label.synonyms)]
-        embeddings = _embed_words(loaded, [word for _, word in words])
+        embeddings = self._embed_words(loaded, [word for _, word in words])
         return LatentSpace(
             pack=pack.name,
             digests={
@@ -145,15 +148,22 @@ class ModelRunner:
             outside_below=pack.outside_below,
         )
 
-
-def _load_generator(pack: Pack, device: Device) -> Generator:
-    try:
-        generator: Any = ARCHITECTURES[pack.architecture](pack.generator.checked())
-    except ValueError as error:
-        raise BadWeights(str(error)) from error
-    generator.to(device=device.place, dtype=device.dtype, memory_format=torch.channels_last)
-    frozen: Generator = generator.eval().requires_grad_(False)
-    return frozen
+    def _embed_words(self, loaded: LoadedPack, words: list[str]) -> NDArray[np.float32]:
+        """Embeddings (words, d) of a pack's words; encoded once for its digests, then read from the cache."""
+        digests = f"{loaded.pack.digest[:16]}-{loaded.scorer.digest[:16]}"
+        kept = self._cache / f"words-{digests}.npy" if self._cache else None
+        if kept is not None and kept.is_file():
+            with contextlib.suppress(ValueError, OSError):  # torn by a crash: encode anew
+                found: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+                if len(found) == len(words):
+                    return found
+        embeddings = _embed_words(loaded, words)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as draft:
+                np.save(draft, embeddings)
+            Path(draft.name).replace(kept)
+        return embeddings
 
 
 def _embed_words(loaded: LoadedPack, words: list[str]) -> NDArray[np.float32]:
@@ -166,6 +176,16 @@ def _embed_words(loaded: LoadedPack, words: list[str]) -> NDArray[np.float32]:
     means = embedded.reshape(len(words), len(templates), -1).mean(axis=1)
     unit: NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
     return unit
+
+
+def _load_generator(pack: Pack, device: Device) -> Generator:
+    try:
+        generator: Any = ARCHITECTURES[pack.architecture](pack.generator.checked())
+    except ValueError as error:
+        raise BadWeights(str(error)) from error
+    generator.to(device=device.place, dtype=device.dtype, memory_format=torch.channels_last)
+    frozen: Generator = generator.eval().requires_grad_(False)
+    return frozen
 
 
 def _encode_text(loaded: LoadedPack, launch: Launch) -> list[Texts]:

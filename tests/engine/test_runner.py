@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from engine.clip import Clip
 from engine.errors import BadWeights
 from engine.ops import EncodeImages, EncodeText, EncodeViews, Launch, Render, Tower
 from engine.packs import ClipSpec, Pack
-from engine.runner import ModelRunner
+from engine.runner import ModelRunner, choose_device
+from engine.settings import EngineSettings
 from storage.job import Candidate
 
 NUMBERS = range(16)
@@ -72,14 +75,27 @@ def test_quickgelu_mismatch_is_an_error(tiny_packs: dict[str, Pack], monkeypatch
         Clip(tiny_packs["tiny"].scorer, torch.device("cpu"), torch.float32)
 
 
-def test_two_configs_of_one_name_are_refused(tiny_packs: dict[str, Pack], tmp_path: object) -> None:
+def test_two_configs_of_one_name_are_refused(tiny_packs: dict[str, Pack], tmp_path: Path) -> None:
     """open_clip knows configs by file name; a second one would silently win."""
-    from pathlib import Path
 
     spec = tiny_packs["tiny"].scorer
     assert spec.config is not None
     Clip(spec, torch.device("cpu"), torch.float32)
-    other = Path(str(tmp_path)) / spec.config.name
+    other = tmp_path / spec.config.name
     other.write_text(spec.config.read_text().replace('"layers": 1', '"layers": 2'))
     with pytest.raises(BadWeights, match="two different CLIP configs are named tiny-scorer"):
         Clip(ClipSpec(spec.model, spec.weights, other, spec.merges), torch.device("cpu"), torch.float32)
+
+
+def test_words_are_encoded_once(tiny_packs: dict[str, Pack], tmp_path: Path) -> None:
+    """The second start reads a pack's words from the cache, to the bit; a torn cache is made anew."""
+    device = choose_device(EngineSettings(device="cpu", threads=1))
+    spaces = []
+    for spoil in (False, False, True):
+        for kept in tmp_path.glob("words-*.npy"):
+            if spoil:
+                kept.write_bytes(kept.read_bytes()[:50])
+        spaces.append(ModelRunner(tiny_packs, device, tmp_path).space("tiny").word_embeddings)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert (spaces[0] == spaces[1]).all()
+    assert (spaces[0] == spaces[2]).all()

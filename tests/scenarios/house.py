@@ -33,6 +33,7 @@ class House:
         self.queue, self.feed = Queue(database, settings), Feed(database)
         self.engines, self.outbox = Engines(database), Outbox(database)
         self.images = ImageStore(settings.images)
+        self.patience_s = PATIENCE_S
         self.children: list[subprocess.Popen[bytes]] = []
 
     def start_engine(self, module: str = "engine") -> subprocess.Popen[bytes]:
@@ -65,7 +66,7 @@ class House:
 
     async def until(self, seen: Callable[[Event], bool], since: int = 0) -> Event:
         """The first event after `since` that satisfies `seen`."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             async for events in self.feed.follow(since):
                 for event in events:
                     if seen(event):
@@ -87,7 +88,7 @@ class House:
 
     async def beating_engine(self) -> int:
         """The pid of an engine that has beaten at least once since it started."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             while True:
                 for row in await self.engines.alive(self.settings.silent_s):
                     if row.beat >= 1:
@@ -96,7 +97,7 @@ class House:
 
     async def all_sent(self) -> None:
         """Until no reply is owed any more."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             while await self.outbox.unsent(["local"]):
                 await self.feed.changed(0.2)
 

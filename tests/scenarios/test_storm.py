@@ -31,6 +31,7 @@ async def test_nothing_is_lost(
     """Every dream completes once, every image file is whole, every person gets one reply a dream."""
     dice = random.Random(7)
     async with open_house(tmp_path / "home", tiny_folder, DREAMBOT_MAX_STRIKES="100") as house:
+        house.patience_s = 60.0 * engine_kills  # a restart takes seconds, and minutes on a machine that is busy
         serving = house.serve()
         jobs = [
             await house.submit(PEOPLE[i % 5], reply_to=f"local/{PEOPLE[i % 5]}", seed=i, candidates=600)
