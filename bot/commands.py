@@ -69,7 +69,7 @@ class Commands:
     async def queue(self, caller: Caller) -> Card:
         """What runs and waits in the caller's guild, with true ranks; an admin sees every guild."""
         standings = [s for s in await self._standings() if caller.admin or _near(s.job, caller)]
-        return cards.queue_card(standings[:SHOWN], engine=await self._engine(), paused=await self._paused())
+        return cards.queue_card(standings[:SHOWN], engine=await self._engine(), paused=await self.held())
 
     async def cancel(self, caller: Caller, job_id: str) -> Card:
         """Stop a job; the card tells what was observed."""
@@ -97,6 +97,11 @@ class Commands:
             raise _unknown(job_id)
         return job
 
+    async def held(self) -> bool:
+        """Whether an admin has paused or drained the queue: nothing is handed out."""
+        flags = await self._store.queue.flags()
+        return bool(flags["paused"] or flags["draining"])
+
     async def _visible(self, caller: Caller, job_id: str) -> Job:
         name = arguments.job_id(job_id)
         job = await self._store.queue.get(name)
@@ -110,7 +115,7 @@ class Commands:
     async def _queued(self, job: Job) -> Card:
         found = [s for s in await self._standings() if s.job.id == job.id]
         standing = found[0] if found else Standing(job=job, position=await self._store.queue.position(job.id))
-        return cards.queued_card(standing, engine=await self._engine(), paused=await self._paused())
+        return cards.queued_card(standing, engine=await self._engine(), paused=await self.held())
 
     async def _standings(self) -> list[Standing]:
         running, waiting = await self._store.queue.running(), await self._store.queue.waiting(COUNTED)
@@ -132,9 +137,6 @@ class Commands:
 
     async def _engine(self) -> bool:
         return bool(await self._store.engines.alive(self._store.settings.silent_s))
-
-    async def _paused(self) -> bool:
-        return bool((await self._store.queue.flags()).get("paused"))
 
 
 def standings(running: Sequence[Job], waiting: Sequence[Job], speed: Mapping[str, float | None]) -> list[Standing]:

@@ -53,11 +53,15 @@ def _settings(settings: BotSettings) -> Iterator[Finding]:
     safe = is_wal_safe(sqlite3.sqlite_version_info)
     mode = "write-ahead log" if safe else "TRUNCATE journal: before 3.51.3 the write-ahead log can lose rows"
     yield Finding("sqlite", f"{sqlite3.sqlite_version}, {mode}", True if safe else None)
-    settings.home.mkdir(parents=True, exist_ok=True)
-    yield Finding("home", str(settings.home), os.access(settings.home, os.W_OK))
-    free = shutil.disk_usage(settings.home).free
-    yield Finding("disk", f"{free / 1e9:.1f} GB free", free >= LEAST_FREE)
     yield Finding("admins", ", ".join(sorted(settings.admins)) or "none named", True if settings.admins else None)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(settings.home).free
+    except OSError as error:
+        yield Finding("home", f"{settings.home}: {error.strerror}", False)
+        return
+    yield Finding("home", str(settings.home), os.access(settings.home, os.W_OK))
+    yield Finding("disk", f"{free / 1e9:.1f} GB free", free >= LEAST_FREE)
 
 
 async def _store(settings: BotSettings) -> list[Finding]:

@@ -72,6 +72,8 @@ async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
             if not await first_ready(session, engine, cursor):
                 raise
             card = await ask()
+        if await session.commands.held():
+            say("The queue is paused: this waits until an admin resumes it.")
         bar.tell(card.text)
         with bar:
             job = await Wait(session, engine, str(card.job), cursor, bar.see).over()

@@ -13,7 +13,7 @@ from bot.supervisor import Supervisor
 
 def serve(engine: str | None = None) -> int:
     """Until SIGTERM or Ctrl-C; returns when both programs are down. UserError if the settings are wrong."""
-    BotSettings.load()  # the children would only die of it, again and again
+    _ = BotSettings.load().path  # wrong settings end us here: the children would only die of them, again and again
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     commands = {
         "bot": (sys.executable, "-m", "bot"),

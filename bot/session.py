@@ -23,6 +23,7 @@ from bot.cards import Card
 from bot.commands import Commands
 from bot.settings import BotSettings
 from bot.store import Store, open_store
+from storage.errors import UserError
 from storage.job import Caller
 
 ENGINE = (sys.executable, "-m", "engine")
@@ -69,12 +70,17 @@ def run(work: Work, *, name: str | None, guild: str, json: bool = False, engine:
 
 def _log_to_file(settings: BotSettings) -> None:
     """A terminal shows sentences; what we must know about goes beside the store."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=settings.home / "dreambot.log",
-        format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
-        level=logging.WARNING,
-    )
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            filename=settings.home / "dreambot.log",
+            format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+            level=logging.WARNING,
+        )
+    except OSError as error:
+        raise UserError(
+            f"DREAMBOT_HOME is a folder that can be written; {str(settings.home)!r}: {error.strerror}."
+        ) from None
 
 
 async def _run(work: Work, settings: BotSettings, caller: Caller, json: bool, engine: tuple[str, ...]) -> int:

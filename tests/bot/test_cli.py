@@ -147,6 +147,18 @@ def test_a_dream_and_all_that_follows_it(run: Terminal, tmp_path: Path) -> None:
     assert {row["user"] for row in run.rows()} >= {"ada"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("HOME", "/dev/null/x"), ("POLL_S", "x"), ("STORE", "postgresql://x"), ("PROGRESS_S", "-1")]
+)
+def test_a_wrong_setting_is_one_sentence(run: Terminal, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """It names the variable, before anything is opened or started."""
+    monkeypatch.setenv(f"DREAMBOT_{name}", value)
+    for command in ("queue", "history") if name == "HOME" else ("queue", "serve"):
+        assert run(command) == 2
+        assert f"DREAMBOT_{name}" in run.err
+        assert run.err.count("\n") == 1
+
+
 def test_a_failed_dream_is_status_1(run: Terminal) -> None:
     """The JSON says why."""
     assert run("dream", "fail please", "--json", "--engine", FAKE) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from bot.doctor import examine
 def test_a_healthy_home_is_told_row_by_row(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object a line; no engine is no fault."""
     assert examine(json=True)
-    rows = {row["check"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    rows = {row["check"]: row for row in _rows(capsys.readouterr().out)}
     assert rows["home"] == {"check": "home", "found": str(home), "ok": True}
     assert rows["store"]["ok"] is True
     assert rows["engine"]["ok"] is None
@@ -24,3 +25,17 @@ def test_a_broken_store_is_a_finding(home: Path, capsys: pytest.CaptureFixture[s
     (home / "dreambot.db").write_bytes(b"this is no database, however long one reads it" * 100)
     assert not examine(json=False)
     assert "BAD" in capsys.readouterr().out
+
+
+def test_a_home_that_cannot_be_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file in the place of the folder is told, not raised."""
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("DREAMBOT_HOME", str(tmp_path / "home"))
+    assert not examine(json=True)
+    assert {"home", "store"} == {row["check"] for row in _rows(capsys.readouterr().out) if row["ok"] is False}
+
+
+def _rows(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
