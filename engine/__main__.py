@@ -41,6 +41,7 @@ log = logging.getLogger("engine")
 
 BUSY = 3  # exit status: another engine works on this device for this store
 RESCUE_S = 1.0
+CACHE = "cache"  # the folder in the home for what can be made again
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,7 +81,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from engine import catalog  # the verbs are not needed to serve
 
     if arguments.verb == "packs":
-        return catalog.packs(settings, arguments.what, arguments.name, as_json=arguments.json)
+        cache = StoreSettings.load().home / CACHE
+        return catalog.packs(settings, cache, arguments.what, arguments.name, as_json=arguments.json)
     return catalog.doctor(settings, as_json=arguments.json)
 
 
@@ -94,7 +96,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
 
         device, packs, owner = choose_device(settings), find_packs(settings.packs), new_owner()
         with DeviceLock(store.home, device.name):
-            runner = ModelRunner(packs, device, store.home / "cache")
+            runner = ModelRunner(packs, device, store.home / CACHE)
             engines = Engines(database)
             service = Service(
                 queue=queue,

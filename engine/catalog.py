@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from engine.errors import BadWeights
@@ -17,7 +18,7 @@ from engine.settings import EngineSettings
 from storage.errors import UserError
 
 
-def packs(settings: EngineSettings, what: str, name: str | None, *, as_json: bool) -> int:
+def packs(settings: EngineSettings, cache: Path, what: str, name: str | None, *, as_json: bool) -> int:
     """`packs list | info NAME | verify [NAME]`; exit status 1 where a file is not what its pack says."""
     found = find_packs(settings.packs)
     if what == "list":
@@ -26,7 +27,8 @@ def packs(settings: EngineSettings, what: str, name: str | None, *, as_json: boo
         raise UserError(f"Which pack? One of {', '.join(sorted(found))}.")
     chosen = [pick(found, name)] if name else list(found.values())
     if what == "info":
-        return _tell([_summary(chosen[0]) | _details(chosen[0])], as_json)
+        row = _summary(chosen[0]) | _details(chosen[0]) | _sheet(chosen[0], settings, cache)
+        return _tell([row], as_json, between="\n")
     checked = [_verified(pack) for pack in chosen]
     _tell(checked, as_json)
     return 0 if all(row["whole"] for row in checked) else 1
@@ -88,10 +90,19 @@ def _details(pack: Pack) -> dict[str, Any]:
     }
 
 
-def _tell(rows: Iterable[dict[str, Any]], as_json: bool) -> int:
+def _sheet(pack: Pack, settings: EngineSettings, cache: Path) -> dict[str, Any]:
+    """The world as a picture, drawn by the pack itself."""
+    from engine.runner import ModelRunner, choose_device
+    from engine.world_sheet import write_world_sheet
+
+    runner = ModelRunner({pack.name: pack}, choose_device(settings), cache)
+    return {"sheet": str(write_world_sheet(pack, runner, cache))}
+
+
+def _tell(rows: Iterable[dict[str, Any]], as_json: bool, between: str = "  ") -> int:
     for row in rows:
-        line = json.dumps(row, ensure_ascii=False) if as_json else "  ".join(_shown(k, v) for k, v in row.items())
-        sys.stdout.write(line + "\n")
+        shown = between.join(_shown(name, value) for name, value in row.items())
+        sys.stdout.write((json.dumps(row) if as_json else shown) + "\n")
     return 0
 
 

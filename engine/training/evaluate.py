@@ -16,7 +16,11 @@ import torch
 from engine.training.data import data_folder
 from engine.training.table import Figure, as_json, as_table
 
-PARTS = {"generator": "engine.training.evaluate_gan", "clip": "engine.training.evaluate_clip"}
+PARTS = {
+    "generator": "engine.training.evaluate_gan",
+    "clip": "engine.training.evaluate_clip",
+    "pack": "engine.training.evaluate_pack",
+}
 
 
 def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
