@@ -126,9 +126,9 @@ def picture(file: Path, out: IO[str], environ: Mapping[str, str] = os.environ) -
     """Show a PNG where `out` is a terminal; False if it cannot."""
     if not out.isatty() or environ.get("TERM") in (None, "dumb"):
         return False
-    if "kitty" in environ.get("TERM", "") or environ.get("TERM_PROGRAM") in ("ghostty", "WezTerm"):
+    if "kitty" in environ.get("TERM", "") or environ.get("TERM_PROGRAM") == "ghostty":
         out.write(_kitty(file.read_bytes()))
-    elif environ.get("TERM_PROGRAM") == "iTerm.app":
+    elif environ.get("TERM_PROGRAM") in ("iTerm.app", "WezTerm"):
         out.write(_iterm(file.read_bytes()))
     else:
         Console(file=out).print(_blocks(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,15 @@ async def test_a_wrong_dream_leaves_nothing_behind(
     with pytest.raises(UserError, match=named):
         await commands.dream(ADA, arguments.dream("a lemon", options))
     assert not await store.queue.waiting()
+
+
+async def test_a_pack_that_is_not_offered_is_for_admins(commands: Commands, store: Store) -> None:
+    """People are not told of it; an admin may name it."""
+    await store.engines.publish_pack(replace(PACK, name="trial", offered=False))
+    params = arguments.dream("a lemon", {"pack": "trial"})
+    with pytest.raises(UserError, match="pack is one of embedded;"):
+        await commands.dream(ADA, params)
+    assert (await commands.dream(ROOT, params)).job
 
 
 async def test_cancel_tells_what_it_observed(commands: Commands, engine: FakeEngine) -> None:
@@ -143,10 +153,13 @@ async def test_the_queue_ranks_everybody_and_shows_the_guild(commands: Commands,
 
 
 async def test_a_paused_queue_says_so(commands: Commands, store: Store) -> None:
-    """Whoever dreams into a paused queue is told."""
-    await store.queue.pause()
-    card = await commands.dream(ADA, arguments.dream("a lemon", {}))
-    assert "paused" in card.text
+    """Whoever dreams into a paused or a drained queue is told."""
+    for hold in (store.queue.pause, store.queue.drain):
+        await hold()
+        card = await commands.dream(ADA, arguments.dream("a lemon", {}))
+        assert "paused" in card.text
+        assert "paused" in (await commands.queue(ADA)).text
+        await store.queue.resume()
 
 
 async def test_history_is_the_callers_own(commands: Commands, engine: FakeEngine) -> None:

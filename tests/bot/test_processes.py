@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bot import own_engine
 from bot.absence import Absence
 from bot.commands import Commands
 from bot.local_adapter import address
@@ -131,6 +132,24 @@ async def test_an_engine_that_never_starts_is_given_up(store: Store) -> None:
         with pytest.raises(EngineDown, match=r"engine\.log"):
             await own.keep()
     assert "no device" in (store.settings.home / "engine.log").read_text()
+
+
+async def test_an_engine_that_is_starting_elsewhere_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status 3 says that another engine has the device: that is no failure, however often it is said."""
+    monkeypatch.setattr(own_engine, "LOOK_S", 0.001)
+    monkeypatch.setattr(own_engine, "LONGEST_WAIT_S", 0.001)
+    starts: asyncio.Queue[str] = asyncio.Queue()
+    command = (sys.executable, "-S", "-c", "raise SystemExit(3)")
+    async with OwnEngine(store, command, told=starts.put_nowait) as own:
+        keeper = asyncio.create_task(own.keep())
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(own_engine.MOST_STARTS + 2):
+                await starts.get()
+        assert not keeper.done()
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
 
 
 async def test_an_absent_engine_is_told_once(store: Store) -> None:
