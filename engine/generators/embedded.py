@@ -118,7 +118,7 @@ class EmbeddedGenerator(nn.Module):
         stages = [x]
         for conv, modulate, style, double in zip(self.convs, self.modulations, styles, self.doubles, strict=True):
             if double:
-                x = _double(x, smooth=2 * x.shape[2] == self.resolution)
+                x = _double(x, smooth=x.shape[2] > SIDE)
             gain, shift = style.chunk(2, 1)
             x = modulate(conv(x), 1 + gain, shift)
             stages.append(x)
@@ -140,7 +140,7 @@ def _bound(x: Tensor) -> Tensor:
 
 
 def _double(x: Tensor, smooth: bool) -> Tensor:
-    """Steps give the inner stages edges to work from; the last stage is smooth, or a lattice shows in the picture."""
+    """Steps give the first stage edges to work from; smooth steps later, or a lattice shows in the picture."""
     if smooth:
         return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     return functional.interpolate(x, scale_factor=2, mode="nearest")

@@ -112,8 +112,9 @@ def average(slow: EmbeddedGenerator, fast: EmbeddedGenerator, keep: float) -> No
 
 
 @torch.no_grad()
-def fold(trained: EmbeddedGenerator, batches: int, size: int, seed: int) -> EmbeddedGenerator:
-    """The generator that ships: statistics measured anew over random rows, then folded into the convolutions."""
+def fold(trained: EmbeddedGenerator, batches: int, size: int, seed: int, fast: bool = False) -> EmbeddedGenerator:
+    """The generator that ships: statistics measured anew over random rows (in bf16 if `fast`), then folded into the
+    convolutions."""
     measured = copy.deepcopy(trained).train()
     device = measured.start.weight.device
     modulations = [part for part in measured.modulations if isinstance(part, BatchModulate)]
@@ -123,7 +124,8 @@ def fold(trained: EmbeddedGenerator, batches: int, size: int, seed: int) -> Embe
             modulation.momentum = 1 / (batch + 1)
         z = torch.randn(size, measured.dim_z, generator=source).to(device)
         labels = torch.randint(measured.shape.rows, (size,), generator=source).to(device)
-        measured(z, measured.embed(labels))
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            measured(z, measured.embed(labels))
     folded = EmbeddedGenerator(measured.shape).to(device)
     weights = {key: value for key, value in measured.state_dict().items() if not key.startswith("modulations.")}
     for number, modulation in enumerate(modulations):
@@ -140,17 +142,28 @@ class Spread(NamedTuple):
     """How far two pictures of one row lie apart, and what that costs."""
 
     loss: Tensor
-    ratio: Tensor
+    seen: Tensor  # in features, as a share of photographs'
+    pixels: Tensor
 
 
 def diversity(fake: list[Tensor], real: list[Tensor]) -> Spread:
-    """Pairs (i, i + n/2) share row and augmentation; fakes nearer to each other than photographs are punished."""
+    """Pairs (i, i + n/2) share row and augmentation; fakes nearer to each other than photographs are punished.
+
+    The last term is of pixels and counts as much as all others, of features: those alone are fooled by fine noise.
+    """
     terms = []
     for ours, theirs in zip(fake, real, strict=True):
         target = _apart(theirs).mean().clamp_min(1e-6)
         terms.append(_apart(ours) / target)
-    ratio = torch.stack(terms)
-    return Spread(functional.relu(1 - ratio).mean(), ratio.mean())
+    missing = torch.stack([functional.relu(1 - term).mean() for term in terms])
+    ratio = torch.stack([term.mean() for term in terms])
+    return Spread((missing[:-1].mean() + missing[-1]) / 2, ratio[:-1].mean(), ratio[-1])
+
+
+def layout(maps: Tensor) -> Tensor:
+    """Where things are, without how strong or of what colour: two pictures must not differ by their tint alone."""
+    centred = maps.float() - maps.float().mean((2, 3), keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean((1, 2, 3), keepdim=True) + 1e-4)
 
 
 def _apart(batch: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ It knows the world's labels, the frozen network and where the prepared copy is k
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,13 +15,13 @@ from torch.nn import functional
 from engine.training.augment import Strength, augment, draw
 from engine.training.data import tiny_imagenet, tiny_imagenet_indices
 from engine.training.features import BACKGROUND, MobileNet
-from engine.training.figures import see
+from engine.training.figures import Moments, moments, see
 from engine.training.recipe import Recipe
 from engine.training.variants import part
 from engine.training.world import Label
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Photographs:
     """Everything about the photographs that training draws from, on one device."""
 
@@ -31,6 +32,11 @@ class Photographs:
     pooled: Tensor  # [n, 1280] features of the plain pictures
     outputs: Tensor  # [classes] places of the pack's classes in the frozen network's logits
     probe: Tensor  # [rows, 1281] linear classifier of looks on the pooled feature, bias last
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the pooled features, for the Fréchet distance."""
+        return moments(self.pooled.cpu())
 
     def pairs(self, rows: Tensor, source: torch.Generator) -> Tensor:
         """Two different photographs of every row, flipped at random: first all firsts, then all seconds; in [-1, 1]."""

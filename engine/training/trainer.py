@@ -141,13 +141,18 @@ class Trainer:
         classes = torch.div(drawn.labels, self.recipe.variants, rounding_mode="floor")
         identity = functional.cross_entropy(fake.logits[:, self.photographs.outputs], classes)
         look = functional.cross_entropy(look_logits(fake.pooled, self.photographs.probe), drawn.labels)
-        small = [functional.avg_pool2d(pictures, 8) for pictures in (pixels, drawn.reals)]
-        spread = gan.diversity([*mixed[1:], fake.pooled, small[0]], [*real_mixed[1:], real.pooled, small[1]])
+        spread = gan.diversity(_compared(mixed, fake, pixels), _compared(real_mixed, real, drawn.reals))
         fooled = gan.hinge_generator(logits[:4])
         if phase.pixel:
             fooled = fooled + phase.pixel * gan.hinge_generator(logits[4:])
         total = fooled + phase.identity * identity + phase.look * look + phase.diversity * spread.loss
-        named = {"fooled": fooled, "identity": identity, "look": look, "spread": spread.ratio}
+        named = {
+            "fooled": fooled,
+            "identity": identity,
+            "look": look,
+            "spread": spread.seen,
+            "spread_pixels": spread.pixels,
+        }
         return total, {name: float(value.detach()) for name, value in named.items()}
 
     @torch.no_grad()
@@ -163,3 +168,9 @@ class Trainer:
 def _adam(network: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     return torch.optim.Adam(weights, lr=recipe.rate(0), betas=recipe.betas, fused=True)
+
+
+def _compared(mixed: list[Tensor], seen: Features, pictures: Tensor) -> list[Tensor]:
+    """By what two pictures of a row must differ: layouts at three scales and in pixels, and the pooled feature."""
+    small = functional.avg_pool2d(pictures, 8)
+    return [*(gan.layout(x) for x in mixed[1:]), seen.pooled, gan.layout(small)]

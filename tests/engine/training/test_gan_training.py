@@ -61,8 +61,8 @@ def test_identical_fakes_cost_the_whole_hinge() -> None:
     """A pair of one picture costs one; a pair as far apart as photographs costs nothing."""
     real = [torch.randn(8, 4, 2, 2)]
     same = [torch.cat([real[0][:4], real[0][:4]])]
-    assert float(gan.diversity(same, real).loss) == 1
-    assert float(gan.diversity([3 * real[0]], real).loss) == 0
+    assert float(gan.diversity(same * 2, real * 2).loss) == 1
+    assert float(gan.diversity([3 * real[0]] * 2, real * 2).loss) == 0
 
 
 def test_looks_are_equal_groups_of_neighbours() -> None:
