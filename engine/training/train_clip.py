@@ -249,8 +249,7 @@ def _groups(tower: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def _follow(average: dict[str, Tensor], state: Mapping[str, Tensor], keep: float) -> None:
-    for name, value in state.items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - keep)
-        else:
-            average[name].copy_(value)
+    smooth = [name for name, value in state.items() if value.is_floating_point()]
+    torch._foreach_lerp_([average[name] for name in smooth], [state[name] for name in smooth], 1 - keep)
+    for name in state.keys() - set(smooth):
+        average[name].copy_(state[name])
