@@ -9,7 +9,7 @@ import io
 
 
 def enlarged(png: bytes, side: int) -> bytes:
-    """The picture with its shorter side at least `side` pixels, by Lanczos; unchanged where it is that large already."""
+    """The picture with its shorter side at least `side` pixels, by Lanczos; unchanged where it is that large."""
     from PIL import Image
     from PIL.PngImagePlugin import PngImageFile, PngInfo
 
