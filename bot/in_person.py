@@ -14,7 +14,7 @@ from pathlib import Path
 from bot import cards, local_adapter
 from bot.cards import Card
 from bot.commands import UnknownPack
-from bot.own_engine import OwnEngine
+from bot.own_engine import EngineDown, OwnEngine
 from bot.report import report
 from bot.session import Session, emit
 from bot.terminal import Bar, picture, say
@@ -66,21 +66,32 @@ async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
     cursor = await session.store.feed.head()
     bar = Bar()
     async with OwnEngine(session.store, session.engine, told=bar.tell) as engine:
+        job_id = await _asked(session, ask, engine, cursor, bar)
         try:
-            card = await ask()
-        except UnknownPack:  # an engine that starts may bring packs that the store has not heard of
-            if not await first_ready(session, engine, cursor):
-                raise
-            card = await ask()
-        if await session.commands.held():
-            say("The queue is paused: this waits until an admin resumes it.")
-        bar.tell(card.text)
-        with bar:
-            job = await Wait(session, engine, str(card.job), cursor, bar.see).over()
+            with bar:
+                job = await Wait(session, engine, job_id, cursor, bar.see).over()
+        except EngineDown:
+            if session.json:
+                emit(report(await session.commands.job(job_id), session.store.images.path))
+            raise
         if target is not None and job.images:
             _write(target, session.store.images.path(job.images[0].sha256).read_bytes())
         show_job(session, job, engine.start_seconds)
     return job
+
+
+async def _asked(session: Session, ask: Ask, engine: OwnEngine, cursor: int, bar: Bar) -> str:
+    """The name of the job that was accepted."""
+    try:
+        card = await ask()
+    except UnknownPack:  # an engine that starts may bring packs that the store has not heard of
+        if not await first_ready(session, engine, cursor):
+            raise
+        card = await ask()
+    if await session.commands.held():
+        say("The queue is paused: this waits until an admin resumes it.")
+    bar.tell(card.text)
+    return str(card.job)
 
 
 def show_job(session: Session, job: Job, engine_start: float | None) -> None:

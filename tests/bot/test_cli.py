@@ -169,6 +169,7 @@ def test_without_a_working_engine_the_dream_is_taken_back(run: Terminal) -> None
     """An engine that does not start is told in a sentence that names its log; nothing is left waiting."""
     assert run("dream", "dog", "--json", "--engine", BROKEN) == 1
     assert "engine.log" in run.err
+    assert [row["state"] for row in run.rows()] == ["cancelled"]
     assert "Traceback" not in run.err
     assert run("history", "--json") == 0
     assert [row["state"] for row in run.rows()] == ["cancelled"]
