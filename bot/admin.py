@@ -54,7 +54,8 @@ class Admin:
         _check(caller, "ban")
         user = arguments.person("USER", user)
         await self._store.users.ban(surface, user)
-        return await self._done(caller, "ban", f"{surface}:{user}", f"{user} is banned; what already waits still runs.")
+        text = f"{user} is banned; what runs ends, what waits stays where it is until unban or cancel."
+        return await self._done(caller, "ban", f"{surface}:{user}", text)
 
     async def unban(self, caller: Caller, surface: str, user: str) -> Card:
         """Accept a person's jobs again."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -20,7 +19,7 @@ from bot.phrases import Phrases
 from bot.session import Session
 from bot.terminal import draw, picture, say
 from storage.events import FINAL_KINDS
-from storage.job import FINAL
+from storage.job import FINAL, Image
 
 LEAVE = ("exit", "quit", "/exit", "/quit")
 
@@ -99,17 +98,18 @@ class Room:
         if job_id not in self._waiting or job.state not in FINAL:
             return
         self._waiting.discard(job_id)
-        self._print(cards.job_card(job), [self._session.store.images.path(image.sha256) for image in job.images])
+        self._print(cards.job_card(job), job.images)
         if not self._waiting:
             self._idle.set()
 
-    def _print(self, card: Card, pictures: Sequence[Path] = ()) -> None:
+    def _print(self, card: Card, pictures: Sequence[Image] = ()) -> None:
         self._keyboard.clear()
         if pictures:
-            picture(pictures[0], sys.stdout)
+            picture(self._session.shown(pictures[0]), sys.stdout)
         self._console.print(draw(card))
-        for path in pictures:
-            self._console.print(str(path), style="dim", soft_wrap=True, markup=False, highlight=False)
+        for image in pictures:
+            path = str(self._session.store.images.path(image.sha256))
+            self._console.print(path, style="dim", soft_wrap=True, markup=False, highlight=False)
         self._keyboard.again()
 
     def leave(self) -> None:

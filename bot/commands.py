@@ -53,12 +53,13 @@ class Commands:
     async def rerank(
         self, caller: Caller, job_id: str, *, prompt: str | None = None, by: str = "clip", reply_to: str | None = None
     ) -> Card:
-        """Re-order a completed job's stored candidates: a new job."""
+        """Re-order a completed job's stored candidates: a new job. There is one list of them, the first job's."""
         job = await self._visible(caller, job_id)
         if job.state is not State.COMPLETED:
             raise UserError(f"Job {job.id} is {job.state}; rerank needs a completed one.")
         params = arguments.rerank(job.params, prompt, by)
-        return await self._submit(Request(caller=caller, params=params, reply_to=reply_to, parent=job.id, cost=0.1))
+        first = job.parent if job.params.method is Method.RERANK else job.id
+        return await self._submit(Request(caller=caller, params=params, reply_to=reply_to, parent=first, cost=0.1))
 
     async def show(self, caller: Caller, job_id: str) -> Card:
         """One job, all that is known of it."""

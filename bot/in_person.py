@@ -75,7 +75,7 @@ async def _watch(session: Session, ask: Ask, out: str | None) -> Job:
                 emit(report(await session.commands.job(job_id), session.store.images.path))
             raise
         if target is not None and job.images:
-            _write(target, session.store.images.path(job.images[0].sha256).read_bytes())
+            _write(target, session.shown(job.images[0]))
         show_job(session, job, engine.start_seconds)
     return job
 
@@ -101,7 +101,7 @@ def show_job(session: Session, job: Job, engine_start: float | None) -> None:
         emit(report(job, session.store.images.path, engine_start=engine_start))
         return
     if paths:
-        picture(paths[0], sys.stdout)
+        picture(session.shown(job.images[0]), sys.stdout)
     session.show(cards.job_card(job))
     for path in paths:
         sys.stdout.write(f"{path}\n")

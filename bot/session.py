@@ -21,10 +21,11 @@ from bot import arguments
 from bot.admin import Admin
 from bot.cards import Card
 from bot.commands import Commands
+from bot.enlarge import enlarged
 from bot.settings import BotSettings
 from bot.store import Store, open_store
 from storage.errors import UserError
-from storage.job import Caller
+from storage.job import Caller, Image
 
 ENGINE = (sys.executable, "-m", "engine")
 
@@ -39,6 +40,11 @@ class Session:
     caller: Caller
     json: bool
     engine: tuple[str, ...]
+
+    def shown(self, image: Image) -> bytes:
+        """A picture as people see it: large enough to look at, its recipe inside."""
+        png = self.store.images.path(image.sha256).read_bytes()
+        return enlarged(png, self.store.settings.shown_side)
 
     def show(self, card: Card) -> None:
         """Print a card for people, or its rows for machines."""

@@ -15,6 +15,7 @@ class BotSettings(StoreSettings):
 
     admins: frozenset[str] = frozenset()
     progress_s: float = Field(1.0, ge=0)  # at most one progress edit a message in so long
+    shown_side: int = Field(256, ge=1, le=4096)  # smaller pictures are enlarged to it where people look at them
     engine_absent_s: float = Field(10.0, gt=0)  # without an engine for so long, admins are told
 
     @field_validator("admins", mode="before")

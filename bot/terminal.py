@@ -7,11 +7,11 @@ markup, and control characters are made visible.
 from __future__ import annotations
 
 import base64
+import io
 import os
 import sys
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -122,16 +122,16 @@ class Bar:
             self._progress.update(self._task, description="stopping")
 
 
-def picture(file: Path, out: IO[str], environ: Mapping[str, str] = os.environ) -> bool:
+def picture(png: bytes, out: IO[str], environ: Mapping[str, str] = os.environ) -> bool:
     """Show a PNG where `out` is a terminal; False if it cannot."""
     if not out.isatty() or environ.get("TERM") in (None, "dumb"):
         return False
     if "kitty" in environ.get("TERM", "") or environ.get("TERM_PROGRAM") == "ghostty":
-        out.write(_kitty(file.read_bytes()))
+        out.write(_kitty(png))
     elif environ.get("TERM_PROGRAM") in ("iTerm.app", "WezTerm"):
-        out.write(_iterm(file.read_bytes()))
+        out.write(_iterm(png))
     else:
-        Console(file=out).print(_blocks(file))
+        Console(file=out).print(_blocks(png))
     out.flush()
     return True
 
@@ -149,11 +149,11 @@ def _iterm(png: bytes) -> str:
     return f"\x1b]1337;File=inline=1;height=12;size={len(png)}:{text}\x07\n"
 
 
-def _blocks(file: Path) -> Text:
+def _blocks(png: bytes) -> Text:
     """Two pixels a character, for terminals without pictures of their own."""
     from PIL import Image
 
-    with Image.open(file) as image:
+    with Image.open(io.BytesIO(png)) as image:
         rows = max(2, round(CELLS * image.height / image.width) // 2 * 2)
         small = image.convert("RGB").resize((CELLS, rows))
     pixels = small.tobytes()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bot.cli import main
+from bot.enlarge import enlarged
 from bot.report import report
 from tests.bot.jobs import job
 
@@ -135,7 +136,7 @@ def test_a_dream_and_all_that_follows_it(run: Terminal, tmp_path: Path) -> None:
     assert (dreamt["state"], dreamt["user"], dreamt["guild"], dreamt["seed"]) == ("completed", "ada", "local", 7)
     assert list(dreamt["images"][0]) == IMAGE_KEYS
     assert dreamt["seconds"]["engine_start"] > 0
-    assert out.read_bytes() == Path(dreamt["images"][0]["path"]).read_bytes()
+    assert out.read_bytes() == enlarged(Path(dreamt["images"][0]["path"]).read_bytes(), 256)
 
     assert run("show", dreamt["job"], "--json") == 0
     assert run.rows() == [dreamt | {"seconds": dreamt["seconds"] | {"engine_start": None}}]

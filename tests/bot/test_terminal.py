@@ -38,15 +38,15 @@ def file(tmp_path: Path) -> Path:
 def test_each_terminal_gets_its_own_picture(file: Path, environ: dict[str, str], sign: str) -> None:
     """kitty's and iTerm2's protocols where they are spoken, half blocks elsewhere."""
     out = Tty()
-    assert picture(file, out, environ)
+    assert picture(file.read_bytes(), out, environ)
     assert sign in out.getvalue()
 
 
 def test_a_pipe_gets_no_picture(file: Path) -> None:
     """Nothing is drawn where nobody looks."""
     out = io.StringIO()
-    assert not picture(file, out, {"TERM": "xterm-kitty"})
-    assert not picture(file, Tty(), {"TERM": "dumb"})
+    assert not picture(file.read_bytes(), out, {"TERM": "xterm-kitty"})
+    assert not picture(file.read_bytes(), Tty(), {"TERM": "dumb"})
     assert out.getvalue() == ""
 
 
