@@ -19,8 +19,9 @@ from torch.nn import functional
 from engine.training.bank import Bank, build_bank
 from engine.training.runs import Keeper, Options, Plan, autocast, load_plan, options
 from engine.training.teacher import LABELS, Lessons, load_lessons
-from engine.training.text import MEAN, PACK, STD, Clip, create_clip, save_weights
+from engine.training.text import PACK, Clip, create_clip, save_weights
 from engine.training.train_text import chances, colour_choice, head_of, label_loss
+from engine.training.views import vary
 
 log = logging.getLogger(__name__)
 EXPORT = "--export"
@@ -103,10 +104,10 @@ def train(learner: Learner, plan: Plan, chosen: Options) -> None:
     keeper = Keeper(chosen, parts)
     last = sum(phase["steps"] for phase in numbers["phases"])
     for step in keeper.steps(last):
-        side, rate = _moment(numbers["phases"], step)
+        phase, rate = _moment(numbers["phases"], step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = step_losses(learner, plan, side, np.random.default_rng([plan.seed, 1, step]))
+        losses = step_losses(learner, {**numbers, **phase}, np.random.default_rng([plan.seed, 1, step]))
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         nn.utils.clip_grad_norm_(tower.parameters(), numbers["clip"])
@@ -115,14 +116,14 @@ def train(learner: Learner, plan: Plan, chosen: Options) -> None:
         keeper.note({name: loss.item() for name, loss in losses.items()})
 
 
-def step_losses(learner: Learner, plan: Plan, side: int, rng: np.random.Generator) -> dict[str, Tensor]:
-    """One batch: Tiny-ImageNet's pictures first, then Flickr8k's."""
-    numbers, lessons, bank = plan.image, learner.lessons, learner.bank
+def step_losses(learner: Learner, numbers: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Tensor]:
+    """One batch: Tiny-ImageNet's pictures first, then Flickr8k's. `numbers`: the plan's, and the phase's over them."""
+    lessons, bank = learner.lessons, learner.bank
     rows = np.searchsorted(learner.chance, rng.random(numbers["batch"]))
     shown = rng.integers(0, len(lessons.flickr_train), numbers["captions"])
     mirrored = rng.integers(0, 2, len(rows) + len(shown))
     pictures = np.concatenate([lessons.tiny.pictures[rows], lessons.flickr.pictures[lessons.flickr_train[shown]]])
-    seen = see(learner, torch.from_numpy(pictures).to(learner.device), mirrored, side, numbers, rng)
+    seen = see(learner, torch.from_numpy(pictures).to(learner.device), mirrored, numbers, rng)
     taught = torch.cat([bank.tiny[mirrored[: len(rows)], rows], bank.flickr[mirrored[len(rows) :], shown]])
     taught = taught.to(learner.device).float()
     tiny, photographs = torch.split(seen, [len(rows), len(shown)])
@@ -142,41 +143,16 @@ def see(
     learner: Learner,
     pictures: Tensor,
     mirrored: NDArray[np.int64],
-    side: int,
     numbers: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> Tensor:
-    """Unit vectors of varied views of uint8 pictures at this enlargement."""
-    views = vary(pictures, mirrored, side, numbers, rng).contiguous(memory_format=torch.channels_last)
-    tower = learner.clip.model.visual
+    """Unit vectors of varied views of uint8 pictures at the phase's enlargement."""
+    views = vary(pictures, mirrored, numbers, rng).contiguous(memory_format=torch.channels_last)
+    tower, side = learner.clip.model.visual, numbers["side"]
     with autocast(learner.device):
         place = None if side == learner.clip.image_size else _placed(tower, side)
         found = tower(views) if place is None else torch.func.functional_call(tower, place, (views,))
     return functional.normalize(found.float(), dim=-1)
-
-
-def vary(
-    pictures: Tensor, mirrored: NDArray[np.int64], side: int, numbers: Mapping[str, Any], rng: np.random.Generator
-) -> Tensor:
-    """Mirror, crop, enlarge (all one sampling) and brightness; then CLIP's normalisation."""
-    n, device = len(pictures), pictures.device
-    zoom = np.sqrt(rng.uniform(numbers["least_area"], 1.0, n))
-    stretch = np.exp(rng.uniform(-0.12, 0.12, n))
-    wide, high = np.minimum(zoom * stretch, 1.0), np.minimum(zoom / stretch, 1.0)
-    theta = np.zeros((n, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 1, 1] = wide * (1 - 2 * mirrored), high
-    theta[:, 0, 2], theta[:, 1, 2] = rng.uniform(-1, 1, n) * (1 - wide), rng.uniform(-1, 1, n) * (1 - high)
-    grid = functional.affine_grid(torch.from_numpy(theta).to(device), [n, 3, side, side], align_corners=False)
-    x = functional.grid_sample(
-        pictures.permute(0, 3, 1, 2).float() / 255, grid, padding_mode="border", align_corners=False
-    )
-    gain = torch.from_numpy(rng.uniform(1 - numbers["gain"], 1 + numbers["gain"], (n, 1, 1, 1)).astype(np.float32))
-    middle = x.mean((1, 2, 3), keepdim=True)
-    contrast = torch.from_numpy(rng.uniform(1 - numbers["gain"], 1 + numbers["gain"], (n, 1, 1, 1)).astype(np.float32))
-    x = ((x - middle) * contrast.to(device) + middle * gain.to(device)).clamp(0, 1)
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    varied: Tensor = (x - mean) / std
-    return varied
 
 
 def _label_losses(
@@ -229,12 +205,12 @@ def _placed(tower: nn.Module, side: int) -> dict[str, Tensor]:
     return {"attnpool.positional_embedding": torch.cat([places[:1], resampled])}
 
 
-def _moment(phases: Sequence[Mapping[str, Any]], step: int) -> tuple[int, float]:
-    """The enlargement and learning rate of this step."""
+def _moment(phases: Sequence[Mapping[str, Any]], step: int) -> tuple[Mapping[str, Any], float]:
+    """The phase and the learning rate of this step."""
     for phase in phases:
         if step < phase["steps"]:
             first, last = phase["lr"]
-            return phase["side"], first + (last - first) * step / phase["steps"]
+            return phase, first + (last - first) * step / phase["steps"]
         step -= phase["steps"]
     raise ValueError("the phases are over.")
 
