@@ -6,6 +6,7 @@ Take the labels whose words are nearest to the prompt, draw z and class from the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
             shown, preview = best, (yield from render(space, space.redraw(asked.seed, scored[best])))
         yield Progress(len(scored), asked.candidates, preview, scored[best])
     pictures = yield from keep(job, space, scored, text)
-    return Found(pictures, tuple(scored), cut or outside_note(space, similarity))
+    return Found(pictures, measured(scored, pictures), cut or outside_note(space, similarity))
 
 
 def candidates(
@@ -96,6 +97,12 @@ def keep(job: Job, space: LatentSpace, scored: list[Candidate], text: Floats) ->
             )
         )
     return tuple(pictures)
+
+
+def measured(scored: list[Candidate], pictures: tuple[Picture, ...]) -> tuple[Candidate, ...]:
+    """The candidates, those that were kept with their further scores."""
+    kept = {p.candidate: {"augclip_score": p.augclip_score, "judge_score": p.judge_score} for p in pictures}
+    return tuple(replace(c, **kept[c.number]) if c.number in kept else c for c in scored)
 
 
 def top_k(job: Job, space: LatentSpace) -> int:

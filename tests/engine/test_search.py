@@ -38,6 +38,8 @@ def test_the_best_by_clip_come_first(finish: Finish, make_job: MakeJob) -> None:
     assert [picture.clip_score for picture in result.pictures] == scores[:3]
     assert len(result.candidates) == 20
     assert all(p.judge_score is not None and p.augclip_score is not None for p in result.pictures)
+    judged = {c.number: c.judge_score for c in result.candidates if c.judge_score is not None}
+    assert judged == {p.candidate: p.judge_score for p in result.pictures}
 
 
 def test_bits_are_the_same_alone_and_among_seven(finish: Finish, make_job: MakeJob) -> None:
