@@ -73,9 +73,8 @@ def main() -> None:
     print(f"engine start to ready      {found['engine_start']:.2f} s")
     for name in ("alone", "crowd"):
         print(f"{name:<6} first image {found[name]['first_image']:.3f} s   total {found[name]['total']:.3f} s")
-    print(
-        f"crowd of {CROWD}: {found['crowd_seconds_per_dream']:.3f} s a dream, {found['crowd_against_alone']:.2f} of alone"
-    )
+    each, ratio = found["crowd_seconds_per_dream"], found["crowd_against_alone"]
+    print(f"crowd of {CROWD}: {each:.3f} s a dream, {ratio:.2f} of alone")
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"latency-{os.cpu_count()}-cores.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
