@@ -18,6 +18,7 @@ from storage.job import FINAL, Caller, Job, Method, Outcome, Params, Request, St
 from storage.leaderboard import Leaderboard
 
 SHOWN = 50  # rows of a queue
+STEP_COST = 30  # a step of fusedream in candidates: eight views there and back, and its checks
 COUNTED = 1_000  # waiting jobs that are ranked
 
 
@@ -155,7 +156,10 @@ def standings(running: Sequence[Job], waiting: Sequence[Job], speed: Mapping[str
 def _seconds(params: Params, per_candidate: float | None) -> float | None:
     if not per_candidate:
         return None
-    return 0.1 if params.method is Method.RERANK else params.candidates * per_candidate
+    if params.method is Method.RERANK:
+        return 0.1
+    steps = params.steps if params.method is Method.FUSEDREAM else 0
+    return (params.candidates + STEP_COST * steps) * per_candidate
 
 
 def _near(job: Job, caller: Caller) -> bool:

@@ -18,18 +18,24 @@ from storage.job import Candidate
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Latents:
-    """n candidates: z (n, dim_z) float32 and the generator's class index (n,) int64."""
+    """n candidates: z (n, dim_z) float32 and the generator's class index (n,) int64.
+
+    `y` (n, dim_y) float32 stands in place of the classes' embeddings where a method has moved away from them.
+    """
 
     z: NDArray[np.float32]
     classes: NDArray[np.int64]
+    y: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
 
     @staticmethod
     def stacked(parts: Sequence[Latents]) -> Latents:
-        """Several as one, in order."""
-        return Latents(np.concatenate([p.z for p in parts]), np.concatenate([p.classes for p in parts]))
+        """Several as one, in order; all with a `y` of their own, or none."""
+        own = [p.y for p in parts if p.y is not None]
+        z, classes = np.concatenate([p.z for p in parts]), np.concatenate([p.classes for p in parts])
+        return Latents(z, classes, np.concatenate(own) if own else None)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,6 +52,7 @@ class LatentSpace:
     digests: dict[str, str]
     labels: tuple[str, ...]
     dim_z: int
+    class_embeddings: NDArray[np.float32]  # (classes, dim_y): the generator's own
     word_embeddings: NDArray[np.float32]
     word_labels: NDArray[np.int64]
     variants: int = 1

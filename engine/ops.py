@@ -122,7 +122,39 @@ class Render:
         return Render, self.pack, self.rung
 
 
-Op: TypeAlias = EncodeText | EncodeImages | EncodeViews | Render
+@dataclass(frozen=True, eq=False, slots=True)
+class Climb:
+    """AugCLIP of ONE picture over views first..first+rows-1, and its gradient (reply: `Slope`). `text` is (d,).
+
+    Its rows fill its rung, so every job climbs in a launch of its own: the same bits in any company.
+    """
+
+    pack: str
+    latents: Latents
+    text: Floats
+    seed: int
+    first: int
+    rows: int
+
+    @property
+    def rung(self) -> int:
+        return self.rows
+
+    @property
+    def key(self) -> Hashable:
+        return Climb, self.pack, self.rung
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Slope:
+    """Reply to Climb: the mean cosine, and its gradient in z (dim_z,) and y (dim_y,)."""
+
+    score: float
+    z: Floats
+    y: Floats
+
+
+Op: TypeAlias = EncodeText | EncodeImages | EncodeViews | Render | Climb
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -25,7 +25,21 @@ from engine.clip import Clip
 from engine.errors import BadWeights
 from engine.generators import ARCHITECTURES, Generator
 from engine.latents import Latents, LatentSpace
-from engine.ops import RUNGS, TEXT_RUNG, EncodeImages, EncodeText, EncodeViews, Launch, Op, Pixels, Render, Texts, Tower
+from engine.ops import (
+    RUNGS,
+    TEXT_RUNG,
+    Climb,
+    EncodeImages,
+    EncodeText,
+    EncodeViews,
+    Launch,
+    Op,
+    Pixels,
+    Render,
+    Slope,
+    Texts,
+    Tower,
+)
 from engine.packs import Pack, pick
 from engine.settings import EngineSettings
 
@@ -88,10 +102,16 @@ class LoadedPack:
         """Pictures (rung, 3, h, w) in [-1, 1]; rows past the latents are padding."""
         padding = rung - len(latents)
         z = np.concatenate([latents.z, np.ones((padding, self.generator.dim_z), np.float32)])
-        classes = np.concatenate([latents.classes, np.zeros(padding, np.int64)])
-        device = self.device
-        y = self.generator.embed(torch.from_numpy(classes).to(device.place))
-        return self.generator(torch.from_numpy(z).to(device.place, device.dtype), y)
+        y = self.embed(latents)
+        padded = torch.cat([y, y.new_zeros(padding, y.shape[1])])
+        return self.generator(torch.from_numpy(z).to(y), padded)
+
+    def embed(self, latents: Latents) -> Tensor:
+        """The rows' y (n, dim_y): their own, or their classes' embeddings."""
+        place, dtype = self.device.place, self.device.dtype
+        if latents.y is not None:
+            return torch.from_numpy(latents.y).to(place, dtype)
+        return self.generator.embed(torch.from_numpy(latents.classes).to(place))
 
 
 class ModelRunner:
@@ -141,6 +161,7 @@ class ModelRunner:
             },
             labels=tuple(label.name for label in pack.labels),
             dim_z=loaded.generator.dim_z,
+            class_embeddings=_class_embeddings(loaded),
             word_embeddings=embeddings,
             word_labels=np.array([index for index, _ in words], dtype=np.int64),
             variants=pack.variants,
@@ -176,6 +197,12 @@ def _embed_words(loaded: LoadedPack, words: list[str]) -> NDArray[np.float32]:
     means = embedded.reshape(len(words), len(templates), -1).mean(axis=1)
     unit: NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
     return unit
+
+
+def _class_embeddings(loaded: LoadedPack) -> NDArray[np.float32]:
+    every = torch.arange(len(loaded.pack.labels) * loaded.pack.variants, device=loaded.device.place)
+    embeddings: NDArray[np.float32] = loaded.generator.embed(every).float().cpu().numpy()
+    return embeddings
 
 
 def _load_generator(pack: Pack, device: Device) -> Generator:
@@ -224,11 +251,30 @@ def _render(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
     return _split(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), ops)
 
 
+def _climb(loaded: LoadedPack, launch: Launch) -> list[Slope]:
+    return [_slope(loaded, op) for op in launch.ops if isinstance(op, Climb)]
+
+
+def _slope(loaded: LoadedPack, op: Climb) -> Slope:
+    """One backward through the generator for all views: their gradients meet in the picture."""
+    device = loaded.device
+    with torch.inference_mode(False), torch.enable_grad():
+        z = torch.from_numpy(op.latents.z).to(device.place).requires_grad_()
+        y = loaded.embed(op.latents).float().detach().requires_grad_()
+        picture = loaded.generator(z.to(device.dtype), y.to(device.dtype)).float()
+        draws = draw_views(op.seed, op.first, op.rows).to(device.place)
+        embeddings = loaded.scorer.encode_images(augment(picture.expand(op.rows, -1, -1, -1), draws))
+        score = (embeddings @ torch.from_numpy(op.text).to(device.place)).mean()
+        to_z, to_y = torch.autograd.grad(score, (z, y))
+    return Slope(float(score), to_z[0].float().cpu().numpy(), to_y[0].float().cpu().numpy())
+
+
 COMPUTE: Mapping[type[Op], Callable[[LoadedPack, Launch], list[Any]]] = {
     EncodeText: _encode_text,
     EncodeImages: _encode_images,
     EncodeViews: _encode_views,
     Render: _render,
+    Climb: _climb,
 }
 
 

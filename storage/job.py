@@ -55,10 +55,11 @@ class Method(StrEnum):
     """A way to make a picture."""
 
     SEARCH = "search"  # draw candidates of a GAN, rank them by CLIP
+    FUSEDREAM = "fusedream"  # mix the best candidates' latents and climb AugCLIP
     RERANK = "rerank"  # re-order the stored candidates of an earlier job
 
 
-DREAM_METHODS = (Method.SEARCH,)  # what `dream` accepts; rerank has its own command
+DREAM_METHODS = (Method.SEARCH, Method.FUSEDREAM)  # what `dream` accepts; rerank has its own command
 
 
 class By(StrEnum):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.methods.found import Found, Past, Picture, Way
+from engine.methods.fusedream import FUSEDREAM
 from engine.methods.rerank import RERANK
 from engine.methods.search import SEARCH
 from storage.job import Method
 
 METHODS: Mapping[Method, Way] = {
     Method.SEARCH: SEARCH,
+    Method.FUSEDREAM: FUSEDREAM,
     Method.RERANK: RERANK,
 }
 

@@ -61,11 +61,11 @@ def _by_clip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate
 
 
 def _by_judge(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
-    total = len(past.candidates)
-    rung = rung_for(total)
+    drawn = _drawn(past)
+    total, rung = len(drawn), rung_for(len(drawn))
     scored: list[Candidate] = []
     for first in range(0, total, rung):
-        some = past.candidates[first : first + rung]
+        some = drawn[first : first + rung]
         embeddings = yield from encode_images(space, _latents(past, space, some), rung, Tower.JUDGE)
         judged = cosines(embeddings, text)
         scored += [_scored(c, judge_score=float(score)) for c, score in zip(some, judged, strict=True)]
@@ -75,10 +75,11 @@ def _by_judge(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidat
 
 def _by_augclip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
     scored: list[Candidate] = []
-    for candidate in past.candidates:
+    drawn = _drawn(past)
+    for candidate in drawn:
         views = yield from encode_views(space, _latents(past, space, [candidate]))
         scored.append(_scored(candidate, augclip_score=float(cosines(views, text).mean())))
-        yield Progress(len(scored), len(past.candidates))
+        yield Progress(len(scored), len(drawn))
     return scored
 
 
@@ -113,6 +114,11 @@ def _needed(past: Past | None) -> Past:
     if past is None or not past.candidates:
         raise UserError("A rerank needs a completed job whose candidates are stored; this one has none.")
     return past
+
+
+def _drawn(past: Past) -> list[Candidate]:
+    """The candidates that can be drawn again: all but what a method climbed to, whose number is past the draws."""
+    return [candidate for candidate in past.candidates if candidate.number < past.parent.params.candidates]
 
 
 RERANK = Way(recipe, run)

@@ -41,10 +41,21 @@ def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
-    """Draw, score, keep the best; the best so far is shown whenever it changes."""
-    asked = job.params
-    text, cut = yield from encode_text(space, asked.prompt)
-    similarity = space.similarities(text)
+    """Draw, score, keep the best."""
+    text, cut = yield from encode_text(space, job.params.prompt)
+    scored, similarity = yield from score(job, space, text)
+    pictures = yield from keep(job, space, scored, text)
+    return Found(pictures, measured(scored, pictures), cut or outside_note(space, similarity))
+
+
+def score(
+    job: Job, space: LatentSpace, text: Floats, extra: int = 0
+) -> Ask[tuple[list[Candidate], NDArray[np.float64]]]:
+    """Every candidate scored, and the prompt's similarity to every label (labels,).
+
+    The best so far is shown whenever it changes; `extra` steps of the caller's own are still to come.
+    """
+    asked, similarity = job.params, space.similarities(text)
     allowed = best_of(similarity, top_k(job, space))
     rung = rung_for(asked.candidates)
     scored: list[Candidate] = []
@@ -57,9 +68,8 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
         best = best_of([c.clip_score or 0.0 for c in scored], 1)[0]
         if best != shown:
             shown, preview = best, (yield from render(space, space.redraw(asked.seed, scored[best])))
-        yield Progress(len(scored), asked.candidates, preview, scored[best])
-    pictures = yield from keep(job, space, scored, text)
-    return Found(pictures, measured(scored, pictures), cut or outside_note(space, similarity))
+        yield Progress(len(scored), asked.candidates + extra, preview, scored[best])
+    return scored, similarity
 
 
 def candidates(
@@ -101,8 +111,12 @@ def keep(job: Job, space: LatentSpace, scored: list[Candidate], text: Floats) ->
 
 def measured(scored: list[Candidate], pictures: tuple[Picture, ...]) -> tuple[Candidate, ...]:
     """The candidates, those that were kept with their further scores."""
-    kept = {p.candidate: {"augclip_score": p.augclip_score, "judge_score": p.judge_score} for p in pictures}
-    return tuple(replace(c, **kept[c.number]) if c.number in kept else c for c in scored)
+    kept = {p.candidate: p for p in pictures}
+    return tuple(_measured(c, kept[c.number]) if c.number in kept else c for c in scored)
+
+
+def _measured(candidate: Candidate, picture: Picture) -> Candidate:
+    return replace(candidate, augclip_score=picture.augclip_score, judge_score=picture.judge_score)
 
 
 def top_k(job: Job, space: LatentSpace) -> int:
