@@ -162,6 +162,7 @@ class ModelRunner:
             labels=tuple(label.name for label in pack.labels),
             dim_z=loaded.generator.dim_z,
             class_embeddings=_class_embeddings(loaded),
+            words=tuple(word for _, word in words),
             word_embeddings=embeddings,
             word_labels=np.array([index for index, _ in words], dtype=np.int64),
             variants=pack.variants,

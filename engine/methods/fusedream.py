@@ -54,9 +54,8 @@ KNOBS = {
 
 def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
     """All that decides the picture: the basis search's recipe, the steps, and every knob."""
-    asked = job.params
-    drawn = {"seed": asked.seed, "candidates": asked.candidates, "top_k": search.top_k(job, space)}
-    return base_recipe(job, space) | drawn | {"steps": asked.steps, "fusedream": KNOBS}
+    knobs = {"steps": job.params.steps, "fusedream": KNOBS}
+    return base_recipe(job, space) | search.drawn(job, space) | knobs
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:

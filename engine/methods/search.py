@@ -1,6 +1,7 @@
 """CLIP-ranked search of a GAN (Du, Yin, Gu: "CLIP-guided Zero-Shot Text-to-Image Generation").
 
-Take the labels whose words are nearest to the prompt, draw z and class from them, keep the best by cosine.
+Take the labels whose words are nearest to the prompt, draw z and class from them, keep the best by cosine. Better by
+default: nearer labels are drawn more often, and what the prompt names counts as near.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.latents import LatentSpace
+from engine.latents import NAMED, LatentSpace
 from engine.methods.found import (
     Found,
     Past,
@@ -30,14 +31,20 @@ from engine.ops import Ask, Floats, Progress, Tower, rung_for
 from storage.job import Candidate, Job
 
 DEFAULT_TOP_K = 10
-NAMED = 3  # so many nearest things are named where a prompt lies outside the world
+SHARPNESS, ALIKE, SLOTS = 20.0, 0.2, 200  # of the label prior
+SHOWN = 3  # so many nearest things are named where a prompt lies outside the world
 
 
 def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
     """All that decides the pictures, with every default resolved."""
-    asked = job.params
-    drawn = {"seed": asked.seed, "candidates": asked.candidates, "top_k": top_k(job, space), "keep": asked.keep}
-    return base_recipe(job, space) | drawn
+    return base_recipe(job, space) | drawn(job, space) | {"keep": job.params.keep}
+
+
+def drawn(job: Job, space: LatentSpace) -> dict[str, Any]:
+    """What decides the candidates."""
+    prior = {"sharpness": SHARPNESS, "alike": ALIKE, "slots": SLOTS, "named": NAMED}
+    asked = {"seed": job.params.seed, "candidates": job.params.candidates, "top_k": top_k(job, space)}
+    return asked | {"prior": prior}
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
@@ -55,8 +62,8 @@ def score(
 
     The best so far is shown whenever it changes; `extra` steps of the caller's own are still to come.
     """
-    asked, similarity = job.params, space.similarities(text)
-    allowed = best_of(similarity, top_k(job, space))
+    asked, similarity = job.params, space.similarities(job.params.prompt, text)
+    allowed = slots(similarity, top_k(job, space))
     rung = rung_for(asked.candidates)
     scored: list[Candidate] = []
     shown, preview = -1, None
@@ -70,6 +77,17 @@ def score(
             shown, preview = best, (yield from render(space, space.redraw(asked.seed, scored[best])))
         yield Progress(len(scored), asked.candidates + extra, preview, scored[best])
     return scored, similarity
+
+
+def slots(similarity: NDArray[np.float64], k: int) -> list[int]:
+    """The k nearest labels, each as often as it is to be drawn: a softmax of similarity, and a share for all alike.
+
+    The paper draws uniformly from the k. Whole numbers of slots, so that no rounding error decides a draw.
+    """
+    nearest = best_of(similarity, k)
+    raised = np.exp(SHARPNESS * (similarity[nearest] - similarity[nearest[0]]))
+    counts = np.rint(SLOTS * ((1 - ALIKE) * raised / raised.sum() + ALIKE / k)).astype(int).clip(min=1)
+    return [label for label, count in zip(nearest, counts, strict=True) for _ in range(count)]
 
 
 def candidates(
@@ -129,7 +147,7 @@ def outside_note(space: LatentSpace, similarity: NDArray[np.float64]) -> str | N
     """One honest line where the prompt lies outside what this pack can draw."""
     if space.outside_below is None or similarity.max() >= space.outside_below:
         return None
-    nearest = [space.labels[i] for i in best_of(similarity, NAMED)]
+    nearest = [space.labels[i] for i in best_of(similarity, SHOWN)]
     return f"This is outside what {space.pack} can draw; the nearest it knows: {', '.join(nearest)}."
 
 

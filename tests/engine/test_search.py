@@ -12,6 +12,7 @@ from engine.batcher import Happening
 from engine.codec import pixels_sha256
 from engine.methods import METHODS, Found, Past
 from engine.methods.found import best_of
+from engine.methods.search import slots
 from engine.runner import ModelRunner
 from storage.job import By, Image, Job, Method, State
 from storage.recipe import digest
@@ -66,6 +67,23 @@ def test_top_k_limits_the_labels(finish: Finish, make_job: MakeJob) -> None:
     """With top_k 1 every candidate has the nearest label; the default is at most half of them."""
     assert len({c.label for c in found(finish(make_job(top_k=1))["aaaaaa"]).candidates}) == 1
     assert len({c.label for c in found(finish(make_job(candidates=60))["aaaaaa"]).candidates}) == 2
+
+
+def test_near_labels_are_drawn_more_often_and_none_of_the_k_never() -> None:
+    """A clear winner gets most of the slots; the others share the rest alike; a tie is shared evenly."""
+    clear = slots(np.array([0.2, 0.9, 0.3, 0.1]), 3)
+    assert [clear.count(label) for label in range(4)] == [13, 173, 13, 0]
+    even = slots(np.array([0.5, 0.5, 0.1]), 2)
+    assert [even.count(0), even.count(1)] == [100, 100]
+
+
+def test_what_the_prompt_names_counts_as_near(runner: ModelRunner) -> None:
+    """A whole word of a label, or its plural, lifts it; a part of a word does not."""
+    space = runner.space("tiny")
+    text = np.zeros(32, np.float32)
+    for prompt, named in [("Two LEMONS!", ["lemon"]), ("a barn, a teapot", ["barn", "teapot"]), ("barnacles", [])]:
+        lifted = [space.labels[i] for i in np.flatnonzero(space.similarities(prompt, text) > 0.2)]
+        assert lifted == named
 
 
 def test_the_recipe_holds_resolved_values_and_no_id(runner: ModelRunner, make_job: MakeJob) -> None:
