@@ -248,7 +248,7 @@ def upgrade() -> None:
                 "digest": None,
                 "labels": 26,
                 "label_names": [],
-                "methods": ["search", "rerank"],
+                "methods": ["search", "fusedream"],
                 "resolution": 64,
                 "offered": True,
                 "seconds_per_candidate": None,
