@@ -75,3 +75,14 @@ def test_the_digest_moves_with_what_decides_pixels_and_with_nothing_else(copied:
     assert read_pack(toml).digest == before
     toml.write_text(toml.read_text().replace("a photo of a {}", "a drawing of a {}"))
     assert read_pack(toml).digest != before
+
+
+def test_the_embedded_pack_is_whole_and_small() -> None:
+    """The shipped TOML names the shipped files; 40 MB together, none over 24 MB; labels in every pack differ."""
+    pack = find_packs()["embedded"]
+    pack.verify()
+    files = [path for path in pack.generator.path.parent.iterdir() if path.suffix != ".md"]
+    assert sum(path.stat().st_size for path in files) <= 40_000_000
+    assert max(path.stat().st_size for path in files) <= 24_000_000
+    assert len({label.name for label in pack.labels}) == len(pack.labels) >= 26
+    assert pack.scorer.digest != pack.judge.digest
