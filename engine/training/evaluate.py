@@ -18,7 +18,7 @@ from engine.training.table import Figure, as_json, as_table
 
 PARTS = {
     "generator": "engine.training.evaluate_gan",
-    "clip": "engine.training.evaluate_clip",
+    "clip": "engine.training.evaluate_clips",
     "pack": "engine.training.evaluate_pack",
 }
 
