@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.latents import LatentSpace
 from engine.training.data import data_folder, flickr8k, tiny_imagenet, tiny_imagenet_names
-from engine.training.measures import border, label_scores, recalls, top_shares
+from engine.training.measures import border, recalls, top_shares
 from engine.training.teacher import LABELS, flickr_split
 from engine.training.text import PACK, Clip, encode_pictures, encode_texts, open_trained
 from engine.training.vocabulary import load_prompts
@@ -48,18 +50,35 @@ def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def measure(clip: Clip, data: Path, cache: Path) -> dict[str, Any]:
     """Every figure of one CLIP."""
     world, names = load_world(), tiny_imagenet_names(data)
-    words = word_vectors(clip, world)
+    space = label_space(clip, world)
     return {
         **picture_figures(clip, world, names, data, cache),
         **caption_figures(clip, data, cache),
-        **choice_figures(clip, world, words),
-        **border_figures(clip, words, data),
+        **choice_figures(clip, space),
+        **border_figures(clip, space, data),
     }
 
 
-def word_vectors(clip: Clip, world: Sequence[Label]) -> list[Tensor]:
-    """[words, d] for each label: every name and synonym is the mean of the templates, back on the unit sphere."""
-    return [torch.stack([_mean_vector(clip, word) for word in (label.name, *label.synonyms)]) for label in world]
+def label_space(clip: Clip, world: Sequence[Label]) -> LatentSpace:
+    """The runtime's own rule of nearness: every name and synonym is the mean of the templates, the nearest counts."""
+    words = [(number, word) for number, label in enumerate(world) for word in (label.name, *label.synonyms)]
+    return LatentSpace(
+        pack="embedded",
+        digests={},
+        labels=tuple(label.name for label in world),
+        dim_z=1,
+        class_embeddings=np.zeros((len(world), 1), np.float32),
+        words=tuple(word for _, word in words),
+        word_embeddings=torch.stack([_mean_vector(clip, word) for _, word in words]).numpy(),
+        word_labels=np.array([number for number, _ in words], np.int64),
+    )
+
+
+def nearness(clip: Clip, space: LatentSpace, prompts: Sequence[str], named: bool = True) -> Tensor:
+    """[prompts, labels] by the runtime's rule; without `named`, by cosine alone."""
+    vectors = encode_texts(clip, prompts).numpy()
+    rows = [space.similarities(text if named else "", vector) for text, vector in zip(prompts, vectors, strict=True)]
+    return torch.from_numpy(np.stack(rows))
 
 
 def picture_figures(
@@ -86,38 +105,41 @@ def caption_figures(clip: Clip, data: Path, cache: Path) -> dict[str, float]:
     return {"caption R@1": found[0], "caption R@10": found[1], "caption median rank": found[2]}
 
 
-def choice_figures(clip: Clip, world: Sequence[Label], words: Sequence[Tensor]) -> dict[str, Any]:
-    """Which label the runtime would draw for the fixed prompts."""
-    lists, names = load_prompts(), [label.name for label in world]
+def choice_figures(clip: Clip, space: LatentSpace) -> dict[str, Any]:
+    """Which label the runtime would draw for the fixed prompts, and which the cosine alone would have it draw."""
+    lists = load_prompts()
     figures: dict[str, Any] = {}
     for kind in ("plain", "free"):
-        rows = lists[kind]
-        scores = label_scores(encode_texts(clip, [row["prompt"] for row in rows]), words)
-        best = [[names[place] for place in order] for order in scores.topk(3).indices.tolist()]
-        right = [row.get("labels") or [row["label"]] for row in rows]
-        pairs = list(zip(best, right, strict=True))
-        figures[f"{kind} right of {len(rows)}"] = sum(order[0] in true for order, true in pairs)
-        figures[f"{kind} in the first three"] = sum(bool(set(order) & set(true)) for order, true in pairs)
-        missed = {
-            row["prompt"]: order[0] for row, (order, true) in zip(rows, pairs, strict=True) if order[0] not in true
-        }
-        figures[f"{kind} missed"] = missed
+        prompts = [row["prompt"] for row in lists[kind]]
+        right = [row.get("labels") or [row["label"]] for row in lists[kind]]
+        for rule, named in (("", True), (" by cosine", False)):
+            order = nearness(clip, space, prompts, named).topk(3).indices.tolist()
+            best = [[space.labels[place] for place in places] for places in order]
+            pairs = list(zip(best, right, strict=True))
+            figures[f"{kind} right of {len(prompts)}{rule}"] = sum(found[0] in true for found, true in pairs)
+            figures[f"{kind} in first three{rule}"] = sum(bool(set(found) & set(true)) for found, true in pairs)
+            missed = {
+                prompt: found[0] for prompt, (found, true) in zip(prompts, pairs, strict=True) if found[0] not in true
+            }
+            figures[f"{kind} missed{rule}"] = missed
     return figures
 
 
-def border_figures(clip: Clip, words: Sequence[Tensor], data: Path) -> dict[str, float]:
+def border_figures(clip: Clip, space: LatentSpace, data: Path) -> dict[str, float]:
     """The nearest label's similarity, for prompts inside the world and for PartiPrompts and the outside list."""
     lists = load_prompts()
     inside = [row["prompt"] for kind in ("plain", "free", "colour") for row in lists[kind]]
-    ours = {word.lower() for label in load_world() for word in (label.name, *label.synonyms)}
+    ours = {word.lower() for word in space.words}
     with (data / PARTI).open(encoding="utf-8", newline="") as stream:
         parti = [row["Prompt"] for row in csv.DictReader(stream, delimiter="\t")]
     far = [text for text in parti if not any(f" {word} " in f" {text.lower().rstrip('.')} " for word in ours)]
-    nearest = [label_scores(encode_texts(clip, texts), words).amax(1) for texts in (inside, far, lists["outside"])]
+    nearest = [nearness(clip, space, texts).amax(1) for texts in (inside, far, lists["outside"])]
     threshold, refused, let_in = border(nearest[0], nearest[1])
+    free = nearness(clip, space, [row["prompt"] for row in lists["free"]]).amax(1)
     return {
         "outside below": threshold,
         "inside refused": refused,
+        "free refused": float((free < threshold).float().mean()),
         "PartiPrompts let in": let_in,
         "outside list let in": float((nearest[2] >= threshold).float().mean()),
         "PartiPrompts used": len(far),

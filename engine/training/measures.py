@@ -1,4 +1,4 @@
-"""Figures of a pair of embeddings: right labels, found pictures, chosen labels, and where the world ends.
+"""Figures of a pair of embeddings: right labels, found pictures, and where one crowd ends and another begins.
 
 It knows unit vectors and numbers. It does not know where they come from.
 """
@@ -25,11 +25,6 @@ def recalls(pictures: Tensor, captions: Tensor, owner: Tensor) -> tuple[float, f
     ranks = 1 + (scores > own).sum(1)
     shares = [float((ranks <= at).float().mean()) for at in (1, 10)]
     return shares[0], shares[1], float(ranks.median())
-
-
-def label_scores(prompts: Tensor, words: Sequence[Tensor]) -> Tensor:
-    """[prompts, labels]: a label is as near as its nearest word, which is what the runtime does."""
-    return torch.stack([(prompts @ of_label.T).amax(1) for of_label in words], 1)
 
 
 def border(inside: Tensor, outside: Tensor) -> tuple[float, float, float]:
