@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Gain and bias of the last norms, and the last bias: small, or tanh is full and hides what came before.
+LAST = ("generator.bn.weight", "generator.bn.bias", "bn4.weight", "bn4.bias")
+RGB = ("conv_to_rgb.bias", "output_layer.2.bias", "conv2d5.bias")
+
 
 class Stored(nn.Module):
     """A layer under `torch.nn.utils.spectral_norm`: sigma = u W v with the u and v of the file."""
@@ -60,11 +64,14 @@ def apply(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Maps (n, c, h, w): the whole attention matrix, key and value pooled by 2."""
+    """Maps (n, c, h, w), key and value pooled by 2; a thousand queries at a time, or 256 need half a gigabyte."""
     n, _, h, w = query.shape
-    key, value = functional.max_pool2d(key, 2), functional.max_pool2d(value, 2)
-    weights = torch.softmax(torch.einsum("ncq,nck->nqk", query.flatten(2), key.flatten(2)), -1)
-    return torch.einsum("nqk,nck->ncq", weights, value.flatten(2)).reshape(n, -1, h, w)
+    key, value = functional.max_pool2d(key, 2).flatten(2), functional.max_pool2d(value, 2).flatten(2)
+    seen = []
+    for some in query.flatten(2).split(1024, 2):
+        weights = torch.softmax(torch.einsum("ncq,nck->nqk", some, key), -1)
+        seen.append(torch.einsum("nqk,nck->ncq", weights, value))
+    return torch.cat(seen, 2).reshape(n, -1, h, w)
 
 
 def double(x: Tensor) -> Tensor:
@@ -82,6 +89,8 @@ def filled(network: nn.Module, seed: int = 0) -> nn.Module:
             tensor.copy_(torch.randn(tensor.shape, generator=random, dtype=torch.float64) / fan**0.5)
             if "var" in name:
                 tensor.exp_()
+            if name.startswith(LAST) or name.endswith(RGB):
+                tensor.mul_(0.1)
     for module in network.modules():
         if isinstance(module, Stored | Iterated):
             _iterate(module)

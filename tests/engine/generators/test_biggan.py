@@ -131,7 +131,7 @@ def without_sv0(network: nn.Module) -> dict[str, Tensor]:
 
 def near(found: Tensor, wanted: Tensor, within: float = 1e-5) -> bool:
     """The pictures agree; `wanted` is not flat, so that agreement means something."""
-    assert wanted.std() > 0.05
+    assert wanted.std((2, 3)).mean() > 0.01
     return bool((found - wanted).abs().max() < within)
 
 
@@ -155,10 +155,12 @@ def test_pictures_are_those_of_a_slow_reading_of_the_layout(resolution: int) -> 
     network = tiny(resolution)
     random = torch.Generator().manual_seed(1)
     z = torch.randn(1, 3 * len(WIDTHS[resolution]), generator=random, dtype=torch.float64)
-    generator = load(network.state_dict())
+    # In float64 no fused attention exists, and its map at 256 is half a gigabyte.
+    dtype, within = (torch.float32, 1e-4) if resolution == 256 else (torch.float64, 1e-5)
+    generator = load({key: tensor.to(dtype) for key, tensor in network.state_dict().items()})
     y = generator.embed(torch.tensor([3]))
-    assert torch.equal(y, network.shared.weight[3:4])
-    assert near(generator(z, y), network(z, y))
+    assert torch.equal(y, network.shared.weight[3:4].to(dtype))
+    assert near(generator(z.to(dtype), y), network(z, y.double()), within)
 
 
 def test_a_shortcut_costs_a_quarter() -> None:

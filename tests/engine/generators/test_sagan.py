@@ -117,7 +117,7 @@ def latents() -> tuple[Tensor, Tensor]:
 
 def near(found: Tensor, wanted: Tensor, within: float = 1e-5) -> bool:
     """The pictures agree; `wanted` is not flat, so that agreement means something."""
-    assert wanted.std() > 0.05
+    assert wanted.std((2, 3)).mean() > 0.01
     return bool((found - wanted).abs().max() < within)
 
 
@@ -193,22 +193,24 @@ def test_the_first_map_is_channels_first(state: dict[str, Tensor], latents: tupl
         ("blocks.4.0.sigma", (), r"has shape \[\], expected \[1\]"),
         ("blocks.1.0.bn2.bn.running_var", (33,), r"has shape \[33\], expected \[32\]"),
         ("blocks.6.0.conv2d0.bias", (4,), "is not expected"),
-        (
-            "blocks.0.0.bn1.embed0.weight_orig",
-            (4, 64),
-            r"has shape \[4, 64\]|'blocks.0.0.bn1.embed0.weight_u' is missing",
-        ),
     ],
 )
 def test_the_first_wrong_weight_is_named(
     state: dict[str, Tensor], key: str, shape: tuple[int, ...] | None, says: str
 ) -> None:
-    """Missing, misshapen, not expected, or a mixture of the two forms."""
+    """Missing, misshapen or not expected."""
     if shape is None:
         del state[key]
     else:
         state[key] = torch.zeros(shape)
     with pytest.raises(ValueError, match=f"weight '{key}' {says}"):
+        load(state)
+
+
+def test_a_mixture_of_the_two_forms_is_refused(state: dict[str, Tensor]) -> None:
+    """One embedding, and the file is read as embedded: the first that is then missing is named."""
+    state["blocks.0.0.bn1.embed0.weight_orig"] = torch.zeros(CLASSES, 64)
+    with pytest.raises(ValueError, match=r"weight 'blocks\.0\.0\.bn1\.embed0\.weight_u' is missing"):
         load(state)
 
 
