@@ -218,8 +218,7 @@ def _shape_of(checkpoint: Checkpoint) -> Shape:
     resolution = next((side for side, blocks in BLOCKS.items() if len(blocks) + 1 >= layers), max(BLOCKS))
     dim, classes = checkpoint.shape("embeddings.weight", 2)
     (width,) = checkpoint.shape("generator.conv_to_rgb.bias", 1)
-    stats, _ = checkpoint.shape("generator.bn.running_means", 2)
-    return Shape(resolution, width, dim, classes, stats)
+    return Shape(resolution, width, dim, classes)
 
 
 def _attended(shape: Shape) -> int:

@@ -214,6 +214,7 @@ def test_the_condition_is_z_then_y(reference: Reference, state: dict[str, Tensor
         ("generator.layers.3.bn_2.offset.weight_u", None, "is missing"),
         ("generator.layers.10.conv_3.bias", None, "is missing"),
         ("embeddings.weight", None, "is missing"),
+        ("generator.layers.0.bn_0.running_vars", (50, 64), r"has shape \[50, 64\], expected \[51, 64\]"),
         ("generator.layers.8.gamma", (2,), r"has shape \[2\], expected \[1\]"),
         ("generator.gen_z.weight_orig", (1024, 11), r"has shape \[1024, 11\], expected \[1024, 12\]"),
         ("generator.layers.8.extra", (1,), "is not expected"),
