@@ -20,6 +20,7 @@ class Phase:
     look: float
     diversity: float
     apart: float
+    centre: float
     pixel: float
     translate: float
     cutout: float

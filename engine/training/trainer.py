@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from engine.generators.embedded import Shape
 from engine.training import gan
 from engine.training.augment import Strength, augment, draw
+from engine.training.centres import Centres
 from engine.training.critic import Critic
 from engine.training.features import CHANNELS, Features, MobileNet
 from engine.training.photographs import Photographs, look_logits
@@ -44,6 +45,7 @@ class Trainer:
         self.critic = self.critic.to(memory_format=torch.channels_last)
         self.adam_generator = _adam(self.generator, recipe)
         self.adam_critic = _adam(self.critic, recipe)
+        self.centres = Centres(photographs, shape.rows)
         self.steps = self.shown = 0
         self._whiten()
 
@@ -71,6 +73,7 @@ class Trainer:
             "critic": self.critic.state_dict(),
             "adam_generator": self.adam_generator.state_dict(),
             "adam_critic": self.adam_critic.state_dict(),
+            "centres": self.centres.state_dict(),
             "steps": self.steps,
             "shown": self.shown,
         }
@@ -79,6 +82,8 @@ class Trainer:
         """Take a checkpoint up again."""
         for name in ("generator", "slow", "critic", "adam_generator", "adam_critic"):
             getattr(self, name).load_state_dict(state[name])
+        if "centres" in state:
+            self.centres.load_state_dict(state["centres"])
         self.steps, self.shown = int(state["steps"]), int(state["shown"])
 
     def _draw(self, phase: Phase, source: torch.Generator) -> Drawn:
@@ -145,7 +150,10 @@ class Trainer:
         fooled = gan.hinge_generator(logits[:4])
         if phase.pixel:
             fooled = fooled + phase.pixel * gan.hinge_generator(logits[4:])
-        total = fooled + phase.identity * identity + phase.look * look + phase.diversity * spread.loss
+        pull = self.centres.pull(drawn.labels, fake.pooled, real.pooled)
+        total = (
+            fooled + phase.centre * pull + phase.identity * identity + phase.look * look + phase.diversity * spread.loss
+        )
         named = {
             "fooled": fooled,
             "identity": identity,

@@ -15,6 +15,7 @@ from torch.nn import functional
 from engine.generators.embedded import SLOPE, Shape
 from engine.training import gan, recipe, variants
 from engine.training.augment import Strength, augment, draw
+from engine.training.centres import Centres
 from engine.training.data import data_folder, open_archive
 from engine.training.features import MobileNet
 from engine.training.gan import BatchModulate
@@ -175,3 +176,15 @@ def archive() -> dict[str, NDArray[np.generic]]:
         weights[f"b{number}"] = np.zeros(tall, np.float16)
     program = np.frombuffer(json.dumps({"input": 0, "ops": ops}).encode(), np.uint8)
     return {"program": program, **weights}
+
+
+def test_a_row_that_is_off_is_pulled_back() -> None:
+    """The pull moves fakes of a displaced row against their displacement, and leaves rows at their place alone."""
+    seen = photographs()
+    centres = Centres(seen, 4)
+    fake = centres.real[[0, 1, 0, 1]].clone()
+    fake[[0, 2], 0] += 5
+    fake.requires_grad_()
+    (flow,) = torch.autograd.grad(centres.pull(torch.tensor([0, 1, 0, 1]), fake, centres.real[[0, 1, 0, 1]]), fake)
+    assert flow[0, 0] > 0
+    assert flow[[1, 3]].abs().max() < 1e-6
