@@ -71,13 +71,16 @@ def _dream(runner: ModelRunner, prompt: str, method: Method = Method.SEARCH) -> 
 def _identity(
     runner: ModelRunner, folder: Path, rows: Sequence[Mapping[str, Any]], found: Sequence[Found]
 ) -> list[Figure]:
-    """Is the best picture what was asked for; and is candidate 0, as the floor."""
+    """Is the best picture what was asked for; and is a candidate that nothing ranked, as the floor."""
     net = MobileNet.load(folder)
     names = [label.name for label in load_world()]
     outputs = torch.tensor([tiny_imagenet_indices(folder)[label.tiny] + BACKGROUND for label in load_world()])
     wanted = torch.tensor([names.index(row["label"]) for row in rows])
     space = runner.space(NAME)
-    unranked = [runner.run(Launch((Render(NAME, space.redraw(SEED, one.candidates[0])),)))[0][0] for one in found]
+    unranked = [
+        runner.run(Launch((Render(NAME, space.redraw(SEED, one.candidates[place])),)))[0][0]
+        for place, one in enumerate(found)  # a number has one place in the label prior, so each prompt takes its own
+    ]
     best, floor = (_right(net, pictures, wanted, outputs) for pictures in (_best(found), np.stack(unranked)))
     chosen = [max(one.candidates, key=lambda c: c.clip_score or 0.0).label for one in found]
     picked = float(np.mean([label == row["label"] for label, row in zip(chosen, rows, strict=True)]))
