@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -160,6 +161,7 @@ def photographs() -> Photographs:
     )
 
 
+@cache
 def archive() -> dict[str, NDArray[np.generic]]:
     """A program with MobileNet's numbering and tap widths, and one random convolution between two taps."""
     source = np.random.default_rng(0)
