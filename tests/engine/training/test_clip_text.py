@@ -143,4 +143,4 @@ def test_a_photograph_finds_its_label(clip: Clip) -> None:
     rows = np.concatenate([np.flatnonzero(shown.labels == label.tiny)[:10] for label in world])
     names = encode_texts(clip, [f"a photo of a {label.name}" for label in world])
     nearest = (encode_pictures(clip, torch.from_numpy(shown.pictures[rows])) @ names.T).argmax(1)
-    assert float((nearest == torch.arange(len(world)).repeat_interleave(10)).float().mean()) > 0.6
+    assert float((nearest == torch.arange(len(world)).repeat_interleave(10)).float().mean()) > 0.55
