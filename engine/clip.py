@@ -6,7 +6,6 @@ Knows preprocessing (resize, mean, std) and tokenizing; knows nothing of prompts
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from engine.errors import BadWeights
 from engine.packs import ClipSpec
-
-log = logging.getLogger(__name__)
 
 
 class Clip:

@@ -6,7 +6,6 @@ Knows packs, devices and dtypes; knows nothing of jobs, prompts' meaning or turn
 from __future__ import annotations
 
 import contextlib
-import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -42,8 +41,6 @@ from engine.ops import (
 )
 from engine.packs import Pack, pick
 from engine.settings import EngineSettings
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

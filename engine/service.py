@@ -64,18 +64,18 @@ class Service:
 
     async def serve(self) -> None:
         """Until `stopping` is set: claim, step, record. Then drain."""
-        writing: asyncio.Task[None] | None = None
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)  # nothing is being written yet; a done future may be awaited again
         while not self.stopping.is_set():
             await self._claim()
             if not self.batcher.has_work:
-                await self._settle(writing)
-                writing = None
+                await writing
                 await self._wait()
                 continue
             happened = await self._step()
-            await self._settle(writing)
+            await writing
             writing = asyncio.create_task(self._record(happened))
-        await self._settle(writing)
+        await writing
         await self._drain()
 
     def lively(self) -> bool:
@@ -222,10 +222,6 @@ class Service:
             return
         await self.feed.changed(LOOK_S)
         self._looked, self._alive_at = float("-inf"), time.monotonic()
-
-    async def _settle(self, writing: asyncio.Task[None] | None) -> None:
-        if writing is not None:
-            await writing
 
     async def _drain(self) -> None:
         """After SIGTERM: what runs may end within the grace period; the rest goes back without counting an attempt."""

@@ -117,7 +117,6 @@ def test_folding_keeps_the_function() -> None:
     assert torch.allclose(folded(z, y), trained(z, y), atol=1e-3)
 
 
-@pytest.mark.skipif(not export.PACK.is_file(), reason="no generator has been exported yet")
 def test_the_shipped_file_is_within_its_limit() -> None:
     """At most 20 MB, and it loads strictly."""
     assert export.PACK.stat().st_size <= export.LIMIT
