@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import signal
 import sys
@@ -10,6 +11,7 @@ import sys
 from bot.absence import Absence
 from bot.adapter import Adapter
 from bot.delivery import Delivery
+from bot.house import House
 from bot.local_adapter import LocalAdapter
 from bot.settings import BotSettings
 from bot.store import open_store
@@ -24,7 +26,7 @@ async def run(settings: BotSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_store(settings) as store:
-        adapters: list[Adapter] = [LocalAdapter(settings.home)]
+        adapters = surfaces(settings, House.of(store))
         works = [
             Delivery(store, {adapter.surface: adapter for adapter in adapters}).run(),
             Absence(store).run(),
@@ -35,6 +37,21 @@ async def run(settings: BotSettings) -> None:
         await _first_end(tasks, stop)
         for adapter in adapters:
             await adapter.close()
+
+
+def surfaces(settings: BotSettings, house: House) -> list[Adapter]:
+    """The local surface, and each chat platform whose token is set; its library is imported only then."""
+    adapters: list[Adapter] = [LocalAdapter(settings.home)]
+    if settings.discord_token is not None:
+        adapters.append(_made("bot.discord_adapter", "DiscordAdapter", settings, house))
+    if settings.slack_bot_token is not None:
+        adapters.append(_made("bot.slack_adapter", "SlackAdapter", settings, house))
+    return adapters
+
+
+def _made(module: str, name: str, settings: BotSettings, house: House) -> Adapter:
+    made: Adapter = getattr(importlib.import_module(module), name)(settings, house)
+    return made
 
 
 async def _first_end(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.errors import UserError
 from storage.job import DREAM_METHODS, MAX_SEED, RANGES, By, Method, Params, check_range, choice
@@ -20,6 +20,9 @@ OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep")
 WORD = re.compile(r"\S+")
 OPTION = re.compile(r"(?:--|—)([A-Za-z][A-Za-z-]*)(?:=(.*))?", re.DOTALL)  # Slack turns -- into a dash
 JOB = re.compile(r"[a-z0-9]{1,32}")
+JOB_NAME = re.compile(r"[a-z2-9]{6}")  # as the queue makes them
+
+OTHER_VERSION = "This button is from another version; use the command instead."
 
 Value = str | int | None
 
@@ -64,6 +67,17 @@ def rerank(of: Params, prompt: str | None, by: str) -> Params:
         keep=of.keep,
         by=choice("by", by, By),
     )
+
+
+def anew(of: Params, prompt: str | None = None, seed: Value = None) -> Params:
+    """An earlier job's params with a new seed, or this one; and with other words, if there are any."""
+    number = secrets.randbelow(MAX_SEED + 1) if seed is None else _number("seed", seed)
+    return replace(of, prompt=of.prompt if prompt is None else prompt, seed=number)
+
+
+def vary(of: Params) -> Params:
+    """An earlier job's params near what it found: the nearest label only, with a new seed."""
+    return replace(anew(of), top_k=1)
 
 
 def words(text: str, allowed: tuple[str, ...] = OPTIONS) -> Words:
@@ -123,12 +137,17 @@ def job_id(text: str) -> str:
     return name
 
 
+def is_job_name(word: str) -> bool:
+    """Whether a word looks as jobs are named."""
+    return JOB_NAME.fullmatch(word.lower()) is not None
+
+
 def button(custom_id: str) -> tuple[str, str]:
     """Verb and job of a button's id."""
     version, _, rest = custom_id.partition(":")
     verb, _, job = rest.partition(":")
     if version != "v1" or not verb.isalpha():
-        raise UserError("This button is from another version; use the command instead.")
+        raise UserError(OTHER_VERSION)
     return verb, job_id(job)
 
 

@@ -16,6 +16,13 @@ from storage.events import Event
 from storage.job import By, Image, Job, Method, Outcome, Reason, State
 
 CUT = 200  # characters of a prompt in a title or a table
+UNDER_A_RESULT = (
+    ("New seed", "anew"),
+    ("Vary", "vary"),
+    ("Re-rank", "rerank"),
+    ("Edit prompt", "edit"),
+    ("Details", "show"),
+)
 
 
 class Tone(StrEnum):
@@ -64,6 +71,28 @@ class Card:
     buttons: tuple[Button, ...] = ()
     job: str | None = None
     rows: tuple[Mapping[str, Any], ...] = ()  # one JSON object a row
+    private: bool = False  # for the asker's eyes only, where the surface can do that
+    spoiler: bool = False  # its pictures are covered until somebody asks to see them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One line, or with `long` several, that a person fills in."""
+
+    name: str
+    label: str
+    value: str = ""
+    long: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What is asked before something is done. Its id is a button's: `v1:<verb>:<job>`."""
+
+    id: str
+    title: str
+    inputs: tuple[Input, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +167,7 @@ def result_card(job: Job) -> Card:
         text="\n".join(line for line in (verdict(job), job.note or "") if line),
         fields=tuple(Field(name, value) for name, value in _facts(job, best) if value),
         images=tuple(image.sha256 for image in job.images),
-        buttons=(
-            Button("Again", "again", job.id),
-            Button("Re-rank", "rerank", job.id),
-            Button("Details", "show", job.id),
-        ),
+        buttons=tuple(Button(label, verb, job.id) for label, verb in UNDER_A_RESULT),
         job=job.id,
     )
 
@@ -315,7 +340,7 @@ def notice(title: str, text: str, **row: Any) -> Card:
 
 def error_card(text: str) -> Card:
     """Something was wrong: with the request (a UserError's sentence) or with us."""
-    return Card(tone=Tone.WRONG, title="That did not work", text=text)
+    return Card(tone=Tone.WRONG, title="That did not work", text=text, private=True)
 
 
 def cut(text: str, limit: int = CUT) -> str:

@@ -77,7 +77,7 @@ class Room:
 
     async def _answer(self, line: str) -> None:
         card = await self._phrases.answer(self._session.caller, line)
-        if card.job is not None and line.split()[0].lstrip("/").lower() in ("dream", "again", "rerank"):
+        if card.job is not None and line.split()[0].lstrip("/").lower() in ("dream", "again", "anew", "vary", "rerank"):
             self._waiting.add(card.job)
             self._idle.clear()
         self._print(card)

@@ -10,15 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from bot import arguments, cards
+from bot.arguments import Value
 from bot.cards import Card, Standing
 from bot.report import report
 from bot.store import Store
 from storage.errors import UserError
-from storage.job import FINAL, Caller, Job, Method, Outcome, Params, Request, State
+from storage.job import DREAM_METHODS, FINAL, Caller, Job, Method, Outcome, Params, Request, State
 from storage.leaderboard import Leaderboard
 
 SHOWN = 50  # rows of a queue
 STEP_COST = 30  # a step of fusedream in candidates: eight views there and back, and its checks
+SUGGESTED = 25  # names that a surface offers while somebody types
 COUNTED = 1_000  # waiting jobs that are ranked
 
 
@@ -40,31 +42,90 @@ class Commands:
         request = Request(caller=caller, params=params, event_key=event_key, reply_to=reply_to, cost=cost or 1.0)
         return await self._submit(request)
 
-    async def again(self, caller: Caller, job_id: str, *, reply_to: str | None = None) -> Card:
+    async def params(
+        self, caller: Caller, prompt: str, options: Mapping[str, Value], *, keep: int = arguments.KEEP_IN_CHAT
+    ) -> Params:
+        """Params of a dream as the person asked for it."""
+        return arguments.dream(prompt, options, keep=keep)
+
+    async def again(
+        self, caller: Caller, job_id: str, *, reply_to: str | None = None, event_key: str | None = None
+    ) -> Card:
         """Run a finished job's recipe once more; the engine compares the pixels."""
-        job = await self._visible(caller, job_id)
+        job = await self.visible(caller, job_id)
         if job.state not in FINAL:
             raise UserError(f"Job {job.id} is {job.state}; again needs one that is over.")
         cost = await self._estimate(caller, job.params) or job.cost
         request = Request(
-            caller=caller, params=job.params, reply_to=reply_to, parent=job.parent, again_of=job.id, cost=cost
+            caller=caller,
+            params=job.params,
+            event_key=event_key,
+            reply_to=reply_to,
+            parent=job.parent,
+            again_of=job.id,
+            cost=cost,
         )
         return await self._submit(request)
 
+    async def anew(
+        self,
+        caller: Caller,
+        job_id: str,
+        *,
+        prompt: str | None = None,
+        seed: str | None = None,
+        reply_to: str | None = None,
+        event_key: str | None = None,
+    ) -> Card:
+        """Dream a job's prompt, or an edited one, with a new seed, or a given one; all else as it was."""
+        job = await self._dream_of(await self.visible(caller, job_id))
+        params = arguments.anew(job.params, prompt, seed)
+        return await self._follow(caller, job, params, reply_to, event_key)
+
+    async def vary(
+        self, caller: Caller, job_id: str, *, reply_to: str | None = None, event_key: str | None = None
+    ) -> Card:
+        """Dream near a job's best picture: the nearest label only, a new seed."""
+        job = await self._dream_of(await self.visible(caller, job_id))
+        return await self._follow(caller, job, arguments.vary(job.params), reply_to, event_key)
+
+    async def _follow(
+        self, caller: Caller, job: Job, params: Params, reply_to: str | None, event_key: str | None
+    ) -> Card:
+        cost = await self._estimate(caller, params) or job.cost
+        request = Request(
+            caller=caller, params=params, event_key=event_key, reply_to=reply_to, parent=job.id, cost=cost
+        )
+        return await self._submit(request)
+
+    async def _dream_of(self, job: Job) -> Job:
+        """The dream that a job re-orders; itself if it is one."""
+        while job.params.method is Method.RERANK and job.parent is not None:
+            job = await self.job(job.parent)
+        return job
+
     async def rerank(
-        self, caller: Caller, job_id: str, *, prompt: str | None = None, by: str = "clip", reply_to: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        *,
+        prompt: str | None = None,
+        by: str = "clip",
+        reply_to: str | None = None,
+        event_key: str | None = None,
     ) -> Card:
         """Re-order a completed job's stored candidates: a new job. There is one list of them, the first job's."""
-        job = await self._visible(caller, job_id)
+        job = await self.visible(caller, job_id)
         if job.state is not State.COMPLETED:
             raise UserError(f"Job {job.id} is {job.state}; rerank needs a completed one.")
         params = arguments.rerank(job.params, prompt, by)
         first = job.parent if job.params.method is Method.RERANK else job.id
-        return await self._submit(Request(caller=caller, params=params, reply_to=reply_to, parent=first, cost=0.1))
+        request = Request(caller=caller, params=params, event_key=event_key, reply_to=reply_to, parent=first, cost=0.1)
+        return await self._submit(request)
 
     async def show(self, caller: Caller, job_id: str) -> Card:
         """One job, all that is known of it."""
-        job = await self._visible(caller, job_id)
+        job = await self.visible(caller, job_id)
         card = cards.job_card(job) if job.state in FINAL else await self._queued(job)
         return replace(card, rows=(report(job, self._store.images.path),))
 
@@ -104,7 +165,26 @@ class Commands:
         flags = await self._store.queue.flags()
         return bool(flags["paused"] or flags["draining"])
 
-    async def _visible(self, caller: Caller, job_id: str) -> Job:
+    async def suggest(self, caller: Caller, what: str, prefix: str) -> Sequence[str]:
+        """At most 25 of the caller's methods, packs or own jobs (latest first) that start like this."""
+        if what == "method":
+            known: Sequence[str] = DREAM_METHODS
+        elif what == "pack":
+            known = [pack.name for pack in await self._store.engines.packs() if pack.offered or caller.admin]
+        elif what == "job":
+            known = [job.id for job in await self._store.queue.history(caller, COUNTED)]
+        else:
+            raise ValueError(what)
+        return [name for name in known if name.startswith(prefix.strip().lower())][:SUGGESTED]
+
+    async def is_job(self, caller: Caller, word: str) -> bool:
+        """Whether a word names a job: one that the caller may see, or one that cannot be an ordinary word."""
+        if not arguments.is_job_name(word):
+            return False
+        return not word.isalpha() or await self._store.queue.get(word.lower()) is not None
+
+    async def visible(self, caller: Caller, job_id: str) -> Job:
+        """A job that the caller may see; UserError where there is none."""
         name = arguments.job_id(job_id)
         job = await self._store.queue.get(name)
         if job is None or not (caller.admin or _near(job, caller)):
@@ -163,7 +243,8 @@ def _seconds(params: Params, per_candidate: float | None) -> float | None:
 
 
 def _near(job: Job, caller: Caller) -> bool:
-    same_guild, same_user = job.caller.guild == caller.guild, job.caller.user == caller.user
+    same_guild = job.caller.guild == caller.guild and not caller.direct
+    same_user = job.caller.user == caller.user
     return job.caller.surface == caller.surface and (same_guild or same_user)
 
 

@@ -52,14 +52,23 @@ class LocalAdapter:
         """Nothing arrives here; wait for the end."""
         await self._closed.wait()
 
+    def channel(self, reply_to: str) -> str:
+        """Every mailbox is its own."""
+        return reply_to
+
     async def post(self, reply_to: str, card: Card, nonce: str) -> str:
         """Put the letter into the mailbox; one that is there already stays as it is."""
         target = self.letter(reply_to, nonce)
-        await asyncio.to_thread(_place, target, json.dumps(asdict(card), ensure_ascii=False).encode())
+        await asyncio.to_thread(_place, target, _written(card))
         return str(target.relative_to(self._root))
 
     async def edit(self, reply_to: str, card: Card) -> None:
         """A mailbox shows no progress."""
+
+    async def replace(self, reply_to: str, message_id: str, card: Card) -> None:
+        """Write the letter anew."""
+        target = self.letter(reply_to, Path(message_id).stem)
+        await asyncio.to_thread(_place, target, _written(card), anew=True)
 
     async def close(self) -> None:
         """End `run`."""
@@ -73,8 +82,12 @@ class LocalAdapter:
         return self._root.joinpath(*parts, f"{nonce}.json")
 
 
-def _place(target: Path, letter: bytes) -> None:
-    """Write whole, then link: a link appears at once or not at all, and never replaces."""
+def _written(card: Card) -> bytes:
+    return json.dumps(asdict(card), ensure_ascii=False).encode()
+
+
+def _place(target: Path, letter: bytes, *, anew: bool = False) -> None:
+    """Write whole, then link: a link appears at once or not at all, and never replaces, except `anew`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(8)}")
     try:
@@ -82,8 +95,11 @@ def _place(target: Path, letter: bytes) -> None:
             file.write(letter)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, target)
+        if anew:
+            draft.replace(target)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, target)
     finally:
         draft.unlink(missing_ok=True)
     _sync(target.parent)

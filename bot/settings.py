@@ -1,11 +1,15 @@
 """What a person may set about the bot, on top of the store's settings.
 
-Read once, in `__main__` and in the terminal's entry, and handed down. Secrets of the surfaces come with their adapters.
+Read once, in `__main__` and in the terminal's entry, and handed down. A token comes from its environment variable, or
+from the file that the variable with `_FILE` behind it names (systemd's credentials, a container's secrets); never from
+dreambot.toml, and it is never printed.
 """
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import ClassVar
+
+from pydantic import Field, SecretStr, field_validator
 
 from storage.settings import StoreSettings
 
@@ -13,8 +17,16 @@ from storage.settings import StoreSettings
 class BotSettings(StoreSettings):
     """DREAMBOT_ADMINS is a list of names: `ada, slack:U123`; a bare name is one of the local surface."""
 
+    secret: ClassVar[frozenset[str]] = frozenset(
+        {"discord_token", "slack_bot_token", "slack_app_token", "slack_signing_secret"}
+    )
+
     admins: frozenset[str] = frozenset()
-    progress_s: float = Field(1.0, ge=0)  # at most one progress edit a message in so long
+    discord_token: SecretStr | None = None
+    slack_bot_token: SecretStr | None = None  # xoxb-…
+    slack_app_token: SecretStr | None = None  # xapp-…: Socket Mode
+    slack_signing_secret: SecretStr | None = None  # HTTP mode
+    progress_s: float = Field(2.0, ge=0)  # at most one progress edit a message in so long
     shown_side: int = Field(256, ge=1, le=4096)  # smaller pictures are enlarged to it where people look at them
     engine_absent_s: float = Field(10.0, gt=0)  # without an engine for so long, admins are told
 

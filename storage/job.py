@@ -80,6 +80,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # no such job
 
 
+DIRECT = "direct"  # the guild of every direct message: one share of the engine, and nobody sees the others' jobs
 MAX_PROMPT = 3_000
 MAX_SEED = 2**32 - 1
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -143,7 +144,13 @@ class Caller:
     name: str
     guild: str = "local"
     surface: str = "local"
-    admin: bool = False
+    admin: bool = False  # the settings name them: may everything, everywhere
+    moderator: bool = False  # their guild says so: may change its jobs, and nothing outside it
+
+    @property
+    def direct(self) -> bool:
+        """Whether nobody else is there: the guild DIRECT is everyone's, and shared by no one."""
+        return self.guild == DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

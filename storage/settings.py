@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -26,6 +26,7 @@ class StoreSettings(BaseSettings):
     """Where the store is and how patient it is. Made by `load`, or in tests by plain keyword arguments."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    secret: ClassVar[frozenset[str]] = frozenset()  # fields that only the environment may hold, or a file it names
 
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_path("dreambot")))
     store: str | None = None  # a URL; by default SQLite in `home`
@@ -49,9 +50,14 @@ class StoreSettings(BaseSettings):
         """From `environ` first, then dreambot.toml in DREAMBOT_HOME or the working directory."""
         environ = os.environ if environ is None else environ
         values = _from_file(environ)
+        if told := sorted(cls.secret & values.keys()):
+            variable = PREFIX + told[0].upper()
+            raise UserError(f"{FILE} must not hold {told[0]}; set {variable}, or {variable}_FILE to a file with it.")
         for name in cls.model_fields:
             if text := environ.get(PREFIX + name.upper()):
                 values[name] = text
+            elif name in cls.secret and (file := environ.get(f"{PREFIX}{name.upper()}_FILE")):
+                values[name] = _secret(name, Path(file))
         try:
             return cls(**values)
         except ValidationError as error:
@@ -83,6 +89,14 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise UserError(f"{file} is not valid TOML: {error}.") from None
     return {}
+
+
+def _secret(name: str, file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        raise UserError(f"{PREFIX}{name.upper()}_FILE is a file that can be read; {str(file)!r}: {why}.") from None
 
 
 def _sentence(error: ValidationError) -> str:

@@ -35,6 +35,11 @@ class Recorder:
 
     async def close(self) -> None: ...
 
+    def channel(self, reply_to: str) -> str:
+        return reply_to
+
+    async def replace(self, reply_to: str, message_id: str, card: Card) -> None: ...
+
     async def post(self, reply_to: str, card: Card, nonce: str) -> str:
         if self.breaks:
             raise self.breaks.pop()
@@ -112,17 +117,17 @@ async def test_a_broken_surface_is_tried_again_later(store: Store, commands: Com
     assert len({nonce for _, _, nonce in adapter.posts}) == 2
 
 
-async def test_progress_is_shown_at_most_once_a_second(store: Store, commands: Commands) -> None:
+async def test_progress_is_shown_at_most_once_in_two_seconds(store: Store, commands: Commands) -> None:
     """Of many events only the latest is shown, and the next not before its time."""
     name, now, adapter = await dream(commands, reply_to=HOME), [0.0], Recorder()
     delivery = Delivery(store, {"local": adapter}, monotonic=lambda: now[0])
-    for at, done in ((0.0, 1), (0.2, 2), (0.4, 3), (1.0, 4), (1.1, 5)):
+    for at, done in ((0.0, 1), (0.2, 2), (1.9, 3), (2.0, 4), (2.1, 5)):
         now[0] = at
         data = {"done": done, "total": 10, "preview": None, "score": 0.1}
         delivery.note(Event(kind=Kind.PROGRESSED, job=name, at=at, data=data))
         await delivery.show()
     assert [card.text.split()[0] for card in adapter.edits] == ["1", "4"]
-    delivery.note(Event(kind=Kind.COMPLETED, job=name, at=2.0))
+    delivery.note(Event(kind=Kind.COMPLETED, job=name, at=3.0))
     now[0] = 9.0
     await delivery.show()
     assert len(adapter.edits) == 2
