@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from engine.training.augment import Strength, augment, draw
+from engine.training.colours import middle_shares
 from engine.training.data import tiny_imagenet, tiny_imagenet_indices
 from engine.training.features import BACKGROUND, MobileNet
 from engine.training.figures import Moments, moments, see
 from engine.training.recipe import Recipe
-from engine.training.variants import part
+from engine.training.variants import part, tinted
 from engine.training.world import Label
 
 
@@ -52,7 +55,7 @@ class Photographs:
 
 def prepare(folder: Path, world: Sequence[Label], recipe: Recipe, net: MobileNet, cache: Path) -> Photographs:
     """Decode, look at, part into looks, fit the probe; a minute the first time, then read from `cache`."""
-    kept = cache / f"photographs-{len(world)}x{recipe.variants}-{recipe.seed}.pt"
+    kept = cache / f"photographs-{len(world)}x{recipe.variants}-{recipe.look_colour:g}-{recipe.seed}.pt"
     if kept.is_file():
         fields = torch.load(kept, weights_only=True, map_location=net.device)
         return Photographs(**fields)
@@ -63,7 +66,13 @@ def prepare(folder: Path, world: Sequence[Label], recipe: Recipe, net: MobileNet
     indices = tiny_imagenet_indices(folder)
     seen = see(net, pictures)
     looks = part(
-        seen.pooled, classes, recipe.variants, dims=recipe.look_dims, rounds=recipe.look_rounds, seed=recipe.seed
+        seen.pooled,
+        classes,
+        recipe.variants,
+        dims=recipe.look_dims,
+        rounds=recipe.look_rounds,
+        seed=recipe.seed,
+        beside=_tints(train.pictures, classes, recipe.look_colour),
     )
     rows = classes * recipe.variants + looks
     fields = {
@@ -78,6 +87,11 @@ def prepare(folder: Path, world: Sequence[Label], recipe: Recipe, net: MobileNet
     torch.save(fields, kept.with_suffix(".part"))
     kept.with_suffix(".part").replace(kept)
     return Photographs(**{key: value.to(net.device) for key, value in fields.items()})
+
+
+def _tints(pictures: NDArray[np.uint8], classes: Tensor, weight: float) -> Tensor | None:
+    """What colours add to the parting into looks, None where they add nothing."""
+    return tinted(torch.from_numpy(middle_shares(pictures)), classes, weight) if weight else None
 
 
 def _pools(rows: Tensor, count: int) -> dict[str, Tensor]:

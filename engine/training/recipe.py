@@ -40,6 +40,7 @@ class Recipe:
     widths: tuple[int, ...]
     look_dims: int
     look_rounds: int
+    look_colour: float
     batch: int
     betas: tuple[float, float]
     decay_share: float
@@ -51,6 +52,7 @@ class Recipe:
     per_class: int
     pictures: int
     side: int
+    critic_first: int
     phases: tuple[Phase, ...]
 
     def phase(self, shown: int) -> Phase:
@@ -75,6 +77,7 @@ def load_recipe(path: Path, device: str) -> Recipe:
         widths=tuple(table["shape"]["widths"]),
         look_dims=table["looks"]["dims"],
         look_rounds=table["looks"]["rounds"],
+        look_colour=table["looks"].get("colour", 0.0),
         batch=table[device]["batch"],
         betas=(table["adam"]["betas"][0], table["adam"]["betas"][1]),
         decay_share=table["adam"]["decay_share"],
@@ -86,6 +89,7 @@ def load_recipe(path: Path, device: str) -> Recipe:
         per_class=table["watch"]["per_class"],
         pictures=table["run"]["pictures"],
         side=table["run"]["side"],
+        critic_first=table["run"].get("critic_first", 0),
         phases=phases,
     )
 

@@ -45,6 +45,7 @@ class Options:
     device: torch.device
     minutes: float
     resume: bool
+    shipped: bool = False  # a first start begins with the pack's weights
 
 
 def load_plan(name: str) -> Plan:
@@ -59,13 +60,19 @@ def options(prog: str, out: str, argv: Sequence[str], environ: Mapping[str, str]
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--from-shipped",
+        action="store_true",
+        help="begin a run without checkpoint at the pack's weights; a text run then learns its head alone",
+    )
     parser.add_argument("--out", type=Path, default=Path(".training") / out)
     parser.add_argument("--cache", type=Path, default=Path(".training") / "cache")
     found = parser.parse_args(argv)
     torch.set_num_threads(found.threads)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     device = torch.device(found.device)
-    return Options(data_folder(environ), found.out, found.cache, device, found.minutes, found.resume)
+    folder, shipped = data_folder(environ), found.from_shipped
+    return Options(folder, found.out, found.cache, device, found.minutes, found.resume, shipped)
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:

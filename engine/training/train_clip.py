@@ -19,7 +19,7 @@ from torch.nn import functional
 from engine.training.bank import Bank, build_bank
 from engine.training.runs import Keeper, Options, Plan, autocast, load_plan, options
 from engine.training.teacher import LABELS, Lessons, load_lessons
-from engine.training.text import PACK, Clip, create_clip, save_weights
+from engine.training.text import PACK, Clip, create_clip, open_trained, save_weights
 from engine.training.train_text import chances, colour_choice, head_of, label_loss
 from engine.training.views import vary
 
@@ -83,10 +83,11 @@ def text_folder(out: Path) -> Path:
 
 
 def build(name: str, plan: Plan, chosen: Options) -> Learner:
-    """A fresh tower beside the text tower that `text` left in `OUT-text`."""
+    """A fresh or the shipped image tower beside the text tower that `text` left in `OUT-text`."""
     torch.manual_seed(plan.seed)
     lessons = load_lessons(chosen.data, chosen.cache, chosen.device)
-    clip = create_clip(PACK / f"{name}.json")
+    clip = open_trained(name) if chosen.shipped else create_clip(PACK / f"{name}.json")
+    clip.model.requires_grad_(True)
     head, state = head_of(text_folder(chosen.out), plan, clip.model.text_projection.shape[1])
     fresh = {key: value for key, value in clip.model.state_dict().items() if key.startswith("visual.")}
     clip.model.load_state_dict({**state, **fresh})
@@ -102,9 +103,10 @@ def train(learner: Learner, plan: Plan, chosen: Options) -> None:
     optimizer = torch.optim.AdamW(_groups(tower, numbers["decay"]), lr=1e-3, betas=(0.9, 0.98), fused=True)
     parts = {"tower": tower, "average": Average(learner.average), "optimizer": optimizer}
     keeper = Keeper(chosen, parts)
-    last = sum(phase["steps"] for phase in numbers["phases"])
+    phases = numbers["again" if chosen.shipped else "phases"]
+    last = sum(phase["steps"] for phase in phases)
     for step in keeper.steps(last):
-        phase, rate = _moment(numbers["phases"], step)
+        phase, rate = _moment(phases, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
         losses = step_losses(learner, {**numbers, **phase}, np.random.default_rng([plan.seed, 1, step]))

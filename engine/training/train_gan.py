@@ -15,6 +15,7 @@ import torch
 
 from engine.generators.embedded import Shape
 from engine.training import recipe, watch
+from engine.training.begin import shipped_weights
 from engine.training.data import data_folder
 from engine.training.features import MobileNet
 from engine.training.photographs import Photographs, prepare
@@ -48,6 +49,9 @@ def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of this call")
     parser.add_argument("--threads", type=int, default=1, help="1 is immune to a busy neighbour")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True, help="from the checkpoint")
+    parser.add_argument(
+        "--from-shipped", action="store_true", help="begin a run without checkpoint at the pack's weights"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path(".training/gan"), help="the run's folder")
     parser.add_argument("--recipe", type=Path, default=recipe.GAN, help="the run's numbers")
@@ -64,6 +68,8 @@ def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     trainer = Trainer(shape, numbers, net, photographs)
     if chosen.resume and run.checkpoint.is_file():
         trainer.resume(torch.load(run.checkpoint, weights_only=True, map_location=run.device))
+    elif chosen.from_shipped:
+        trainer.begin(shipped_weights(trainer.generator, net, photographs))
     train(run, trainer, photographs)
     return 0
 

@@ -22,7 +22,7 @@ from engine.training.colours import COLOURS, NONE
 from engine.training.prompting import Prompter, Words
 from engine.training.runs import Keeper, Options, Plan, autocast, load_plan, options
 from engine.training.teacher import LABELS, Lessons, load_lessons
-from engine.training.text import PACK, Clip, create_clip, encode_rows
+from engine.training.text import PACK, Clip, create_clip, encode_rows, open_trained
 from engine.training.vocabulary import load_vocabulary
 from engine.training.world import load_world
 
@@ -74,10 +74,10 @@ def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def build(name: str, plan: Plan, chosen: Options) -> Learner:
-    """A fresh learner for this run."""
+    """A fresh learner for this run, or one whose text tower is the shipped one, frozen."""
     torch.manual_seed(plan.seed)
     lessons = load_lessons(chosen.data, chosen.cache, chosen.device)
-    clip = create_clip(PACK / f"{name}.json")
+    clip = open_trained(name) if chosen.shipped else create_clip(PACK / f"{name}.json")
     head = Head(clip.model.text_projection.shape[1], plan.text["hidden"], plan.text["dropout"])
     sample = torch.from_numpy(lessons.tiny_features[0, ::37]).float()
     head.mean.copy_(sample.mean(0))
@@ -96,7 +96,7 @@ def chances(lessons: Lessons, pack_weight: float) -> np.ndarray[Any, np.dtype[np
 def train(learner: Learner, plan: Plan, chosen: Options) -> None:
     """All steps that are left, or as many as `--minutes` allow."""
     model, numbers = learner.clip.model, plan.text
-    learned = [p for n, p in model.named_parameters() if not n.startswith("visual.")]
+    learned = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("visual.")]
     optimizer = torch.optim.AdamW(
         [*learned, *learner.head.parameters()], lr=numbers["lr"], weight_decay=numbers["decay"], fused=True
     )

@@ -86,6 +86,11 @@ class Trainer:
             self.centres.load_state_dict(state["centres"])
         self.steps, self.shown = int(state["steps"]), int(state["shown"])
 
+    def begin(self, generator: dict[str, Tensor]) -> None:
+        """Start with a generator that is trained already; its critic is new (`critic_first` in the recipe)."""
+        for network in (self.generator, self.slow):
+            network.load_state_dict(generator)
+
     def _draw(self, phase: Phase, source: torch.Generator) -> Drawn:
         device, count = self.net.device, self.recipe.batch
         rows = torch.randint(len(self.photographs.counts), (count // 2,), generator=source).to(device)
@@ -119,6 +124,8 @@ class Trainer:
             self.adam_critic.zero_grad()
             torch.autograd.backward(critic_loss, inputs=self._used(phase))
         self.adam_critic.step()
+        if self.shown < self.recipe.critic_first:
+            return {**losses, "critic": float(critic_loss.detach())}
         self.adam_generator.zero_grad()
         outputs = [*seen.maps, seen.pooled, seen.logits, drawn.fakes]
         pairs = [(out, flow) for out, flow in zip(outputs, flows, strict=True) if flow is not None]

@@ -8,13 +8,32 @@ import torch
 from torch import Tensor
 
 
-def part(features: Tensor, classes: Tensor, count: int, *, dims: int, rounds: int, seed: int) -> Tensor:
-    """Look 0..count-1 of every picture, from its features [n, d] and its class [n]."""
+def part(
+    features: Tensor, classes: Tensor, count: int, *, dims: int, rounds: int, seed: int, beside: Tensor | None = None
+) -> Tensor:
+    """Look 0..count-1 of every picture, from its features [n, d] and its class [n].
+
+    `beside` [n, b] are further coordinates; their variance counts against the features' one (`tinted` makes them).
+    """
     looks = torch.zeros(len(features), dtype=torch.long)
     for label in range(int(classes.max()) + 1):
         rows = torch.nonzero(classes == label).flatten()
-        looks[rows] = _balanced(_principal(features[rows].float(), dims), count, rounds, seed + label)
+        x = _principal(features[rows].float(), dims)
+        x = x / x.var(0).sum().sqrt()
+        if beside is not None:
+            x = torch.cat([x, beside[rows]], 1)
+        looks[rows] = _balanced(x, count, rounds, seed + label)
     return looks
+
+
+def tinted(shares: Tensor, classes: Tensor, weight: float) -> Tensor:
+    """Colour shares [n, 11] of every picture's middle, scaled in every class to `weight` of the features' variance."""
+    scaled = torch.zeros_like(shares)
+    for label in range(int(classes.max()) + 1):
+        rows = torch.nonzero(classes == label).flatten()
+        x = shares[rows]
+        scaled[rows] = x * (weight / x.var(0).sum()).sqrt()
+    return scaled
 
 
 def _principal(x: Tensor, dims: int) -> Tensor:
