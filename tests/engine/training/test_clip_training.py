@@ -1,6 +1,7 @@
 """Promises of the CLIPs' training: a killed run goes on, losses forgive true answers, colours have their names."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,25 @@ def test_a_text_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     straight = _text_run(tmp_path / "straight", (1e9,))
     parted = _text_run(tmp_path / "parted", (1e-9, 1e9))
     assert all(torch.equal(straight[name], parted[name]) for name in straight)
+
+
+def test_a_frozen_text_tower_stays_while_its_head_learns(tmp_path: Path) -> None:
+    """A run that begins with the shipped tower changes the head alone."""
+    learner, plan = _text_learner(), Plan(1, 2.0, {**TEXT, "steps": 1, "most_scale": 4.0}, {})
+    learner.clip.model.requires_grad_(False)
+    before = {name: value.clone() for name, value in learner.clip.model.state_dict().items()}
+    line = learner.head.line.weight.clone()
+    train_text.train(learner, plan, _options(tmp_path))
+    after = learner.clip.model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not torch.equal(line, learner.head.line.weight)
+
+
+def test_a_second_run_has_phases_of_its_own(tmp_path: Path) -> None:
+    """With `shipped`, a run takes as many steps as `again` says."""
+    plan = Plan(1, 2.0, {}, {**IMAGE, "weights": WEIGHTS, "phases": _phases(3), "again": _phases(1)})
+    train_clip.train(_image_learner(), plan, replace(_options(tmp_path), shipped=True))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
 
 
 def test_a_prompt_that_is_also_true_is_no_wrong_answer() -> None:
@@ -110,33 +130,46 @@ def test_shipped_plans_are_whole(name: str) -> None:
     assert TEXT.keys() <= plan.text.keys()
     assert IMAGE.keys() <= plan.image.keys()
     assert WEIGHTS.keys() == plan.image["weights"].keys()
+    assert plan.image["phases"]
+    assert plan.image["again"]
 
 
 def _image_run(out: Path, until: tuple[int, ...]) -> Mapping[str, Tensor]:
     for steps in until:
-        phases = [{"steps": steps, "side": 64, "lr": [1e-3, 1e-3]}]
-        plan = Plan(1, 2.0, {}, {**IMAGE, "weights": WEIGHTS, "phases": phases})
-        torch.manual_seed(1)
-        clip = create_clip(PACK / "judge.json")
-        average = {name: value.clone() for name, value in clip.model.visual.state_dict().items()}
-        chance = np.linspace(0.125, 1.0, 8)
-        learner = train_clip.Learner(clip, average, _lessons(), _bank(), chance, CPU)
+        learner = _image_learner()
+        plan = Plan(1, 2.0, {}, {**IMAGE, "weights": WEIGHTS, "phases": _phases(steps)})
         train_clip.train(learner, plan, _options(out))
-    return average
+    return learner.average
+
+
+def _phases(steps: int) -> list[dict[str, Any]]:
+    return [{"steps": steps, "side": 64, "lr": [1e-3, 1e-3]}]
+
+
+def _image_learner() -> train_clip.Learner:
+    torch.manual_seed(1)
+    clip = create_clip(PACK / "judge.json")
+    average = {name: value.clone() for name, value in clip.model.visual.state_dict().items()}
+    return train_clip.Learner(clip, average, _lessons(), _bank(), np.linspace(0.125, 1.0, 8), CPU)
 
 
 def _text_run(out: Path, minutes: tuple[float, ...]) -> Mapping[str, Tensor]:
     numbers = {**TEXT, "steps": 2, "most_scale": 4.0}
+    for limit in minutes:
+        learner = _text_learner()
+        train_text.train(learner, Plan(1, 2.0, numbers, {}), _options(out, limit))
+    state = learner.clip.model.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("visual.")}
+
+
+def _text_learner() -> train_text.Learner:
     sayings = tuple(Saying(f"thing {label}", frozenset({label})) for label in range(LABELS))
     vocabulary = Vocabulary(sayings, ("a {}",), ("{}",), ("a [] {}",))
-    for limit in minutes:
-        torch.manual_seed(1)
-        clip = create_clip(PACK / "scorer.json")
-        head = train_text.Head(256, 8, 0.0)
-        prompter = Prompter(vocabulary, clip.tokenizer, 0.1)
-        learner = train_text.Learner(clip, head, _lessons(), prompter, np.linspace(0.125, 1.0, 8), CPU)
-        train_text.train(learner, Plan(1, 2.0, numbers, {}), _options(out, limit))
-    return {name: value for name, value in clip.model.state_dict().items() if not name.startswith("visual.")}
+    torch.manual_seed(1)
+    clip = create_clip(PACK / "scorer.json")
+    head = train_text.Head(256, 8, 0.0)
+    prompter = Prompter(vocabulary, clip.tokenizer, 0.1)
+    return train_text.Learner(clip, head, _lessons(), prompter, np.linspace(0.125, 1.0, 8), CPU)
 
 
 def _options(out: Path, minutes: float = 1e9) -> Options:

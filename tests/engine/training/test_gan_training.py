@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from engine.generators.embedded import SLOPE, Shape
-from engine.training import gan, recipe, variants
+from engine.training import begin, export, gan, recipe, variants
 from engine.training.augment import Strength, augment, draw
 from engine.training.centres import Centres
 from engine.training.data import data_folder, open_archive
@@ -76,10 +77,53 @@ def test_looks_are_equal_groups_of_neighbours() -> None:
     assert len(set(looks[:10].tolist())) == 1
 
 
-def test_the_recipe_in_the_repository_reads() -> None:
+def test_colours_part_what_features_do_not() -> None:
+    """Pictures that the features cannot tell apart become looks by their colours."""
+    features = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    classes = torch.zeros(20, dtype=torch.long)
+    shares = torch.zeros(20, 11)
+    shares[::2, 3] = shares[1::2, 7] = 1.0
+    beside = variants.tinted(shares, classes, 50.0)
+    looks = variants.part(features, classes, 2, dims=3, rounds=3, seed=0, beside=beside)
+    assert len(set(looks[::2].tolist())) == 1
+    assert looks[0] != looks[1]
+
+
+def test_a_second_run_begins_with_the_shipped_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its convolutions are the pack's; a row whose photographs look like an old look begins close to that look."""
+    old = gan.fold(gan.new_generator(TINY), 2, 8, 0)
+    export.write(old, tmp_path / "generator.safetensors")
+    monkeypatch.setattr(begin, "PACK", tmp_path / "generator.safetensors")
+    fresh, run = gan.new_generator(replace(TINY, variants=4)), trainer()
+    seen = begin.see(run.net, begin.paint(old, torch.arange(4).repeat_interleave(begin.PER_ROW), begin.SEED)).pooled
+    like = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])  # the old look that every new row's photographs are taken from
+    pools = like[:, None] * begin.PER_ROW + torch.arange(begin.PER_ROW)
+    wanted = replace(run.photographs, pooled=seen, pools=pools, counts=torch.full((8,), begin.PER_ROW))
+    state = begin.shipped_weights(fresh, run.net, wanted)
+    assert torch.equal(state["convs.0.weight"], old.convs[0].weight.half().float())
+    nearest = torch.cdist(state["embedding.weight"], old.embedding.weight.half().float()).argmin(1)
+    assert (nearest == like).float().mean() > 0.7
+
+
+def test_a_new_critic_learns_alone_at_first() -> None:
+    """While `critic_first` pictures are shown the generator stays, and the critic moves."""
+    run = trainer()
+    run.recipe = replace(run.recipe, critic_first=8)
+    before, critic = run.generator.start.weight.clone(), run.critic.heads[0].plain.parametrizations.weight.original
+    old = critic.clone()
+    run.step()
+    assert torch.equal(run.generator.start.weight, before)
+    assert not torch.equal(critic, old)
+    run.step()
+    run.step()
+    assert not torch.equal(run.generator.start.weight, before)
+
+
+@pytest.mark.parametrize("path", sorted(recipe.GAN.parent.glob("gan*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_in_the_repository_read(path: Path) -> None:
     """Every knob has its number on both devices, and rates fall at the end."""
     for device in ("cpu", "cuda"):
-        numbers = recipe.load_recipe(recipe.GAN, device)
+        numbers = recipe.load_recipe(path, device)
         assert numbers.batch % 2 == 0
         assert numbers.rate(numbers.pictures) < numbers.rate(0)
 
