@@ -72,6 +72,7 @@ class Card:
     job: str | None = None
     rows: tuple[Mapping[str, Any], ...] = ()  # one JSON object a row
     private: bool = False  # for the asker's eyes only, where the surface can do that
+    file: str | None = None  # the path of a file that is handed over with the card (an export)
     spoiler: bool = False  # its pictures are covered until somebody asks to see them
 
 

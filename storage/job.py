@@ -51,6 +51,13 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported"  # no engine here can do what was asked (a pack that is gone, say)
 
 
+class Withdrawn(StrEnum):
+    """Why a finished job's pictures are not shown any more."""
+
+    DELETED = "deleted"  # by its owner or a moderator; the pictures are gone
+    WITHHELD = "withheld"  # by a moderator; the pictures wait for a release
+
+
 class Method(StrEnum):
     """A way to make a picture."""
 
@@ -183,6 +190,8 @@ class Job:
     identical: bool | None = None  # of an `again`: are the pixels the same
     difference: Mapping[str, Any] | None = None  # of an `again` that differs: pixels, max, changed
     note: str | None = None  # one line for the card: a prompt that was cut, a world that ends
+    withdrawn: Withdrawn | None = None
+    votes: int = 0
     recipe: Mapping[str, Any] | None = None
     recipe_digest: str | None = None
     trace: Mapping[str, Any] | None = None

@@ -9,15 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import schema
-from storage.job import Caller, Candidate, Image, Job, Params, Reason, Request, State
+from storage.job import Caller, Candidate, Image, Job, Params, Reason, Request, State, Withdrawn
 
-_CALCULATED = {"caller", "params", "state", "reason", "images"}
+_CALCULATED = {"caller", "params", "state", "reason", "images", "withdrawn"}
 AS_THEY_ARE = [field.name for field in fields(Job) if field.name not in _CALCULATED]
 OF_AN_IMAGE = [field.name for field in fields(Image)]
+_VOTES = select(func.count()).where(schema.vote.c.job == schema.job.c.id).correlate(schema.job).scalar_subquery()
 OF_A_CANDIDATE = [field.name for field in fields(Candidate)]
 
 
@@ -30,10 +31,13 @@ def jobs() -> Select[Any]:
             schema.user.c.user,
             schema.user.c.name.label("user_name"),
             schema.guild.c.name.label("guild"),
+            schema.withdrawal.c.kind.label("withdrawn"),
+            _VOTES.label("votes"),
         )
         .join_from(schema.job, schema.flow, schema.job.c.flow_id == schema.flow.c.id)
         .join(schema.user, schema.flow.c.user_id == schema.user.c.id)
         .join(schema.guild, schema.flow.c.guild_id == schema.guild.c.id)
+        .join(schema.withdrawal, schema.withdrawal.c.job == schema.job.c.id, isouter=True)
     )
 
 
@@ -86,6 +90,7 @@ def _job(row: Row[Any], images: Sequence[Image]) -> Job:
         params=Params.from_json(row.params),
         state=State(row.state),
         reason=Reason(row.reason) if row.reason else None,
+        withdrawn=Withdrawn(row.withdrawn) if row.withdrawn else None,
         images=tuple(images),
         **{name: getattr(row, name) for name in AS_THEY_ARE},
     )

@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 
 from storage.events import Kind
-from storage.job import FINAL, Reason, State
+from storage.job import FINAL, Reason, State, Withdrawn
 
-HEAD = "0001"  # the newest revision in storage/migrations/versions; a test holds the two together
+HEAD = "0002"  # the newest revision in storage/migrations/versions; a test holds the two together
 
 metadata = MetaData(
     naming_convention={
@@ -166,6 +166,31 @@ image = Table(
     Column("clip_score", Float),
     Column("augclip_score", Float),
     Column("judge_score", Float),
+)
+
+withdrawal = Table(  # a finished job whose pictures are not shown any more
+    "withdrawal",
+    metadata,
+    Column("job", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("by", String, nullable=False),  # surface:user
+    Column("at", Float, nullable=False),
+    CheckConstraint(_one_of("kind", Withdrawn), name="kind"),
+)
+
+vote = Table(
+    "vote",
+    metadata,
+    Column("user_id", ForeignKey("user.id"), primary_key=True),
+    Column("job", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("at", Float, nullable=False),
+)
+
+preference = Table(
+    "preference",
+    metadata,
+    Column("user_id", ForeignKey("user.id"), primary_key=True),
+    Column("options", JSON, nullable=False),  # option to value: what a dream takes where none is given
 )
 
 event = Table(
