@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from storage.errors import UserError
-from storage.job import DREAM_METHODS, MAX_SEED, RANGES, By, Method, Params, check_range, choice
+from storage.job import DIGEST, DREAM_METHODS, MAX_SEED, RANGES, By, Method, Params, Parity, check_range, choice
+from storage.prompt import parse
 
 KEEP_IN_CHAT = 4
 KEEP_IN_TERMINAL = 1
-OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep")
+OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep", "parity", "image")
 WORD = re.compile(r"\S+")
 OPTION = re.compile(r"(?:--|—)([A-Za-z][A-Za-z-]*)(?:=(.*))?", re.DOTALL)  # Slack turns -- into a dash
 JOB = re.compile(r"[a-z0-9]{1,32}")
@@ -25,6 +26,10 @@ JOB_NAME = re.compile(r"[a-z2-9]{6}")  # as the queue makes them
 OTHER_VERSION = "This button is from another version; use the command instead."
 
 Value = str | int | None
+PUBLISHED: Mapping[Parity, Mapping[str, str | int]] = {  # what a parity asks for where the person asked for nothing
+    Parity.CSC2516: {"method": Method.SEARCH, "candidates": 100},
+    Parity.FUSEDREAM: {"method": Method.FUSEDREAM, "candidates": 10_000, "steps": 1_000},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +43,18 @@ class Words:
 def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT) -> Params:
     """Params of a dream; an option that is missing or None takes its default, and the seed is drawn."""
     given = {name: value for name, value in options.items() if value is not None}
+    parity = choice("parity", given["parity"], Parity) if "parity" in given else None
+    if parity is not None:
+        given = {**PUBLISHED[parity], **given}
     method = str(given.get("method", Method.SEARCH))
     if method not in DREAM_METHODS:
         raise UserError(f"method is one of {', '.join(DREAM_METHODS)}; {method[:40]!r} is not.")
     candidates = _number("candidates", given.get("candidates", 100))
-    return Params(
+    params = Params(
         prompt=prompt,
         method=Method(method),
+        parity=parity,
+        image=_digest(given.get("image")),
         pack=_name("pack", given.get("pack", "embedded")),
         seed=_number("seed", given["seed"]) if "seed" in given else secrets.randbelow(MAX_SEED + 1),
         candidates=candidates,
@@ -52,12 +62,14 @@ def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT
         steps=_number("steps", given.get("steps", 150)),
         keep=_number("keep", given["keep"]) if "keep" in given else min(keep, candidates),
     )
+    return _checked(params)
 
 
 def rerank(of: Params, prompt: str | None, by: str) -> Params:
-    """Params of a re-ranking: an earlier job's, with other words or another measure."""
-    return Params(
+    """Params of a re-ranking: an earlier job's, with other words, and then without its picture, or another measure."""
+    params = Params(
         prompt=of.prompt if prompt is None else prompt,
+        image=of.image if prompt is None else None,
         seed=of.seed,
         method=Method.RERANK,
         pack=of.pack,
@@ -67,17 +79,24 @@ def rerank(of: Params, prompt: str | None, by: str) -> Params:
         keep=of.keep,
         by=choice("by", by, By),
     )
+    return _checked(params)
 
 
 def anew(of: Params, prompt: str | None = None, seed: Value = None) -> Params:
     """An earlier job's params with a new seed, or this one; and with other words, if there are any."""
     number = secrets.randbelow(MAX_SEED + 1) if seed is None else _number("seed", seed)
-    return replace(of, prompt=of.prompt if prompt is None else prompt, seed=number)
+    return _checked(replace(of, prompt=of.prompt if prompt is None else prompt, seed=number))
 
 
 def vary(of: Params) -> Params:
     """An earlier job's params near what it found: the nearest label only, with a new seed."""
     return replace(anew(of), top_k=1)
+
+
+def _checked(params: Params) -> Params:
+    """Params whose prompt is written as prompts are: `storage.prompt` says how."""
+    parse(params.prompt)
+    return params
 
 
 def words(text: str, allowed: tuple[str, ...] = OPTIONS) -> Words:
@@ -118,7 +137,7 @@ def _take(
 
 
 def _example(name: str) -> str:
-    return {"method": "search", "pack": "embedded", "by": "clip"}.get(name, "7")
+    return {"method": "search", "pack": "embedded", "by": "clip", "parity": "fusedream"}.get(name, "7")
 
 
 def _unquoted(text: str) -> str:
@@ -164,6 +183,16 @@ def _number(name: str, value: Value) -> int:
     check_range(name, number, *RANGES[name])
     assert isinstance(number, int)
     return number
+
+
+def _digest(value: Value) -> str | None:
+    """The digest of a stored picture: surfaces store what people hand in, and pass its digest on."""
+    if value is None:
+        return None
+    digest = str(value).strip().lower()
+    if DIGEST.fullmatch(digest) is None:
+        raise UserError("image is a file in the terminal, an attachment in a chat, or the sha256 of a stored picture.")
+    return digest
 
 
 def _name(option: str, value: Value) -> str:

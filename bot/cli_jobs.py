@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.options import As, Engine, Guild, JobName, Json, NoWait, Out
+from bot.options import As, Engine, Guild, Image, JobName, Json, NoWait, Out
 
 
 def register(app: typer.Typer) -> None:
@@ -21,13 +21,15 @@ def _number(flag: str, text: str) -> Any:
 
 def dream(
     prompt: Annotated[str, typer.Argument(help="What to dream of: 1 to 3,000 characters.", show_default=False)],
-    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="search")] = None,
+    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="search or fusedream")] = None,
     pack: Annotated[str | None, typer.Option("--pack", metavar="NAME", help="Which generator; embedded.")] = None,
     seed: Annotated[str | None, _number("--seed", "0 to 4294967295; drawn if missing, always shown.")] = None,
     candidates: Annotated[str | None, _number("--candidates", "1 to 10,000; 100.")] = None,
     top_k: Annotated[str | None, _number("--top-k", "1 to the pack's labels; 10, at most half of them.")] = None,
     steps: Annotated[str | None, _number("--steps", "1 to 2,000; 150.")] = None,
     keep: Annotated[str | None, _number("--keep", "1 to 16 pictures; 1.")] = None,
+    parity: Annotated[str | None, typer.Option("--parity", metavar="NAME", help="csc2516 or fusedream.")] = None,
+    image: Image = None,
     out: Out = None,
     json: Json = False,
     no_wait: NoWait = False,
@@ -46,10 +48,11 @@ def dream(
         "top-k": top_k,
         "steps": steps,
         "keep": keep,
+        "parity": parity,
     }
     params = arguments.dream(prompt, options, keep=arguments.KEEP_IN_TERMINAL)
     return session.run(
-        lambda s: in_person.dream(s, params, out=out, wait=not no_wait),
+        lambda s: in_person.dream(s, in_person.with_image(s, params, image), out=out, wait=not no_wait),
         name=name,
         guild=guild,
         json=json,

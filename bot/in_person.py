@@ -9,11 +9,13 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bot import cards, local_adapter
 from bot.cards import Card
 from bot.commands import UnknownPack
+from bot.hand_in import hand_in_file
 from bot.own_engine import EngineDown, OwnEngine
 from bot.report import report
 from bot.session import Session, emit
@@ -46,6 +48,11 @@ async def dream(session: Session, params: Params, *, out: str | None, wait: bool
     else:
         session.show(card)
     return 0
+
+
+def with_image(session: Session, params: Params, file: str | None) -> Params:
+    """The params with a file of this machine, stored, as part of their target."""
+    return params if file is None else replace(params, image=hand_in_file(Path(file), session.store.images))
 
 
 async def again(session: Session, job_id: str, *, out: str | None) -> int:

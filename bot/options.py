@@ -10,6 +10,9 @@ As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Act as thi
 Guild = Annotated[str, typer.Option("--guild", metavar="NAME", help="In this guild.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, nothing else.")]
 Out = Annotated[str | None, typer.Option("--out", metavar="FILE.png", help="Also write the best picture here.")]
+Image = Annotated[
+    str | None, typer.Option("--image", metavar="FILE", help="A picture that is part of the target, beside the words.")
+]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Return once the job is stored; the reply goes to the mailbox.")
 ]

@@ -20,7 +20,10 @@ from bot.incident import sentence
 from storage.errors import UserError
 from storage.job import Caller
 
-DREAM = "PROMPT [--method NAME] [--pack NAME] [--seed N] [--candidates N] [--top-k N] [--steps N] [--keep N]"
+DREAM = (
+    "PROMPT [--method NAME] [--pack NAME] [--seed N] [--candidates N] [--top-k N] [--steps N] [--keep N]"
+    " [--parity NAME]"
+)
 NOT_IN_A_SLASH = ("dream", "admin")  # `/dream dream` is a dream of a dream; admins have a command of their own
 
 

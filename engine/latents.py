@@ -67,17 +67,22 @@ class LatentSpace:
         """The name of a generator class."""
         return self.labels[index // self.variants]
 
-    def similarities(self, prompt: str, text: NDArray[np.float32]) -> NDArray[np.float64]:
+    def similarities(self, said: str, text: NDArray[np.float32], unsaid: str = "") -> NDArray[np.float64]:
         """Similarity (labels,) of a prompt, its embedding (d,) given, to every label: the cosine to the nearest word.
 
         A word that stands in the prompt counts NAMED more: a small CLIP may take "an orange cut in half" for a colour.
+        One that stands among what is not wanted counts NAMED less.
         """
         cosines = (self.word_embeddings.astype(np.float64) * text.astype(np.float64)).sum(axis=1)
-        said = _plain(prompt)
-        named = np.array([_plain(word) in said or f"{_plain(word)[:-1]}s " in said for word in self.words])
+        lift = NAMED * (self._named(said).astype(np.float64) - self._named(unsaid))
         best = np.full(len(self.labels), -1.0)
-        np.maximum.at(best, self.word_labels, cosines + NAMED * named)
+        np.maximum.at(best, self.word_labels, cosines + lift)
         return best
+
+    def _named(self, prompt: str) -> NDArray[np.bool_]:
+        """Which words (words,) stand in a prompt."""
+        said = _plain(prompt)
+        return np.array([_plain(word) in said or f"{_plain(word)[:-1]}s " in said for word in self.words])
 
     def draw(self, seed: int, allowed: Sequence[int], numbers: Sequence[int]) -> Latents:
         """Candidates by number: z ~ N(0, I), or its truncation by resampling; the label uniform over `allowed`.

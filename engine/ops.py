@@ -86,6 +86,30 @@ class EncodeImages:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class EncodePicture:
+    """Image embedding (d,) float32, L2-normalised, of a picture (h, w, 3) uint8 that nobody drew here (reply: it).
+
+    Its middle square is looked at. Always in a launch of its own.
+    """
+
+    pack: str
+    pixels: Pixels
+    tower: Tower = Tower.SCORER
+
+    @property
+    def rows(self) -> int:
+        return 1
+
+    @property
+    def rung(self) -> int:
+        return 1
+
+    @property
+    def key(self) -> Hashable:
+        return EncodePicture, self.pack, self.tower
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class EncodeViews:
     """Image embeddings (views, d) float16 of augmented views first..first+rows-1 of ONE picture (reply: the array)."""
 
@@ -154,7 +178,7 @@ class Slope:
     y: Floats
 
 
-Op: TypeAlias = EncodeText | EncodeImages | EncodeViews | Render | Climb
+Op: TypeAlias = EncodeText | EncodeImages | EncodePicture | EncodeViews | Render | Climb
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -29,6 +29,7 @@ from engine.ops import (
     TEXT_RUNG,
     Climb,
     EncodeImages,
+    EncodePicture,
     EncodeText,
     EncodeViews,
     Launch,
@@ -228,6 +229,21 @@ def _encode_images(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float1
     return _split(embeddings.half().cpu().numpy(), ops)
 
 
+def _encode_picture(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float32]]:
+    ops = [op for op in launch.ops if isinstance(op, EncodePicture)]
+    clip = loaded.tower(ops[0].tower)
+    return [clip.encode_images(_square(op.pixels).to(loaded.device.place))[0].cpu().numpy() for op in ops]
+
+
+def _square(pixels: Pixels) -> Tensor:
+    """The middle square of a picture (h, w, 3), as (1, 3, side, side) in [-1, 1]."""
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = torch.from_numpy(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
+    return square.permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
 def _encode_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeViews)]
     views = torch.cat([_views(loaded, op) for op in ops])
@@ -270,6 +286,7 @@ def _slope(loaded: LoadedPack, op: Climb) -> Slope:
 COMPUTE: Mapping[type[Op], Callable[[LoadedPack, Launch], list[Any]]] = {
     EncodeText: _encode_text,
     EncodeImages: _encode_images,
+    EncodePicture: _encode_picture,
     EncodeViews: _encode_views,
     Render: _render,
     Climb: _climb,

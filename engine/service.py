@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from engine.batcher import Batcher, Happening
-from engine.codec import encode, pixels_sha256
+from engine.codec import decode, encode, pixels_sha256
 from engine.latents import LatentSpace
 from engine.methods import METHODS, Found, Past, Picture
-from engine.ops import Ask, Progress
+from engine.ops import Ask, Pixels, Progress
 from engine.reproduce import compare
 from engine.settings import EngineSettings
 from storage.errors import LostClaim, UserError
@@ -166,7 +166,8 @@ class Service:
             return replace(picture.stored, **scores)
         assert picture.pixels is not None
         past = self._pasts.get(job.id)
-        recipe = past.parent.recipe if past and past.parent.recipe else self._recipes[job.id]
+        parent = past.parent if past else None
+        recipe = parent.recipe if parent and parent.recipe else self._recipes[job.id]
         sha256 = self.images.put(encode(picture.pixels, recipe, picture.candidate, picture.label))
         height, width, _ = picture.pixels.shape
         return Image(
@@ -187,11 +188,17 @@ class Service:
             return None, None
         return await asyncio.to_thread(compare, original, images, recipe, trace, self.images)
 
-    async def _past(self, job: Job) -> Past | None:
+    async def _past(self, job: Job) -> Past:
+        picture = await asyncio.to_thread(self._picture, job.params.image) if job.params.image else None
         parent = await self.queue.get(job.parent) if job.parent else None
         if parent is None or job.params.method is not Method.RERANK:
-            return None
-        return Past(parent, tuple(await self.queue.candidates(parent.id)))
+            return Past(picture=picture)
+        return Past(parent, tuple(await self.queue.candidates(parent.id)), picture)
+
+    def _picture(self, sha256: str) -> Pixels | None:
+        """A picture that was handed in; None where it is gone."""
+        content = self.images.read(sha256)
+        return None if content is None else decode(content)[0]
 
     def _start(self, job: Job, past: Past | None) -> Ask[Found]:
         """In the device thread: the pack is loaded where it is not, the recipe is known before anything runs."""

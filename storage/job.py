@@ -13,12 +13,14 @@ Knows what may be asked for, in which ranges, and which state follows which; not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from storage.errors import UserError
+from storage.prompt import Part, parse
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -69,6 +71,16 @@ class Method(StrEnum):
 DREAM_METHODS = (Method.SEARCH, Method.FUSEDREAM)  # what `dream` accepts; rerank has its own command
 
 
+class Parity(StrEnum):
+    """A published program whose choices are repeated to the letter, where better ones are the default."""
+
+    CSC2516 = "csc2516"  # of search: github.com/CapFreddy/CSC2516-Course-Project
+    FUSEDREAM = "fusedream"  # of fusedream: github.com/gnobitab/FuseDream
+
+
+PARITY_METHOD: Mapping[Parity, Method] = {Parity.CSC2516: Method.SEARCH, Parity.FUSEDREAM: Method.FUSEDREAM}
+
+
 class By(StrEnum):
     """What candidates are ranked by."""
 
@@ -89,6 +101,7 @@ class Outcome(StrEnum):
 
 DIRECT = "direct"  # the guild of every direct message: one share of the engine, and nobody sees the others' jobs
 MAX_PROMPT = 3_000
+DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_SEED = 2**32 - 1
 RANGES: Mapping[str, tuple[int, int]] = {
     "seed": (0, MAX_SEED),
@@ -105,7 +118,7 @@ class Params:
 
     `top_k` is None for the default: 10, at most half the pack's labels. `by` and nothing but `prompt`, `keep` matter to
     a rerank. No more than `candidates` pictures can be kept. `seed` is always known: whoever makes Params draws one
-    where the person gave none.
+    where the person gave none. `image` is the digest of a stored picture that is part of the target, beside the words.
     """
 
     prompt: str
@@ -117,11 +130,20 @@ class Params:
     steps: int = 150
     keep: int = 1
     by: By = By.CLIP
+    parity: Parity | None = None
+    image: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", check_prompt(self.prompt))
         object.__setattr__(self, "method", choice("method", self.method, Method))
         object.__setattr__(self, "by", choice("by", self.by, By))
+        if self.parity is not None:
+            object.__setattr__(self, "parity", choice("parity", self.parity, Parity))
+            if self.method is not PARITY_METHOD[self.parity]:
+                wanted = PARITY_METHOD[self.parity]
+                raise UserError(f"parity {self.parity} belongs to the method {wanted}; this one is {self.method}.")
+        if self.image is not None and DIGEST.fullmatch(self.image) is None:
+            raise UserError("image is the sha256 of a stored picture, 64 hexadecimal digits.")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if name == "top_k" and value is None:
@@ -131,6 +153,11 @@ class Params:
             raise UserError(
                 f"keep is {self.keep}, but only {self.candidates} candidates are drawn; keep at most as many."
             )
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The prompt taken apart; UserError where it is not written as prompts are."""
+        return parse(self.prompt)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, every key present."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.latents import Latents, LatentSpace
-from engine.ops import Ask, EncodeImages, EncodeText, EncodeViews, Floats, Render, Texts, Tower
+from engine.ops import Ask, EncodeImages, EncodeViews, Floats, Pixels, Render, Tower
 from storage.job import Candidate, Image, Job
 from storage.recipe import RECIPE_VERSION
 
@@ -40,12 +40,13 @@ class Found:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """Earlier jobs that a job needs: the one it re-orders, with its candidates."""
+    """What a job needs of the store: the job it re-orders, with its candidates; a picture (h, w, 3) handed in."""
 
-    parent: Job
-    candidates: tuple[Candidate, ...] = field(repr=False)
+    parent: Job | None = None
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
+    picture: Pixels | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,12 @@ def base_recipe(job: Job, space: LatentSpace) -> dict[str, Any]:
         "recipe_version": RECIPE_VERSION,
         "method": job.params.method.value,
         "prompt": job.params.prompt,
+        "parts": [[part.text, part.weight] for part in job.params.parts],
+        "image": job.params.image,
+        "parity": job.params.parity,
         "pack": space.pack,
         **space.digests,
     }
-
-
-def encode_text(space: LatentSpace, text: str, tower: Tower = Tower.SCORER) -> Ask[tuple[Floats, str | None]]:
-    """The embedding (d,) of a text, and a note where the tower cut it."""
-    texts: Texts = yield EncodeText(space.pack, (text,), tower)
-    cut = texts.cut[0]
-    note = None if cut is None else f"The prompt is longer than CLIP reads; it was read up to: “…{cut[-40:]}”."
-    return texts.embeddings[0], note
 
 
 def encode_images(

@@ -26,10 +26,10 @@ from engine.methods.found import (
     best_of,
     cosines,
     encode_images,
-    encode_text,
     encode_views,
     render,
 )
+from engine.methods.target import Target, encode_target
 from engine.ops import Ask, Climb, EncodeViews, Floats, Progress, Slope, Tower, rung_for
 from engine.rng import rng_for
 from storage.job import Candidate, Job
@@ -61,15 +61,16 @@ def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Search for bases, climb from the best, measure what was reached. One picture, whatever `keep` is."""
     asked = job.params
-    text, cut = yield from encode_text(space, asked.prompt)
-    scored, similarity = yield from search.score(job, space, text, extra=asked.steps)
+    target = yield from encode_target(job, space, past)
+    scored, similarity = yield from search.score(job, space, target, extra=asked.steps)
     bases = best_of([c.clip_score or 0.0 for c in scored], BASES)
     mixture = Mixture.of(Latents.stacked([space.redraw(asked.seed, scored[i]) for i in bases]), space)
-    top = yield from climb(job, space, mixture, text, scored[bases[0]])
+    top = yield from climb(job, space, mixture, target.embedding, scored[bases[0]])
     embedding = yield from encode_images(space, top, rung_for(1))
-    final = search.candidates(space, [asked.candidates], top.classes, embedding, text)[0]
-    picture = yield from measure(job, space, top, text, final)
-    note = cut or search.outside_note(space, similarity)
+    final = search.candidates(space, [asked.candidates], top.classes, embedding, target.embedding)[0]
+    judged = yield from encode_target(job, space, past, Tower.JUDGE)
+    picture = yield from measure(space, top, target, judged, final)
+    note = target.note or search.outside_note(space, similarity)
     return Found((picture,), search.measured([*scored, final], (picture,)), note)
 
 
@@ -98,18 +99,17 @@ def climb(job: Job, space: LatentSpace, mixture: Mixture, text: Floats, start: C
     return top
 
 
-def measure(job: Job, space: LatentSpace, top: Latents, text: Floats, final: Candidate) -> Ask[Picture]:
+def measure(space: LatentSpace, top: Latents, target: Target, judged: Target, final: Candidate) -> Ask[Picture]:
     """The picture with honest scores: on views that were never climbed, and by the judge."""
-    judge_text, _ = yield from encode_text(space, job.params.prompt, Tower.JUDGE)
     views = yield from encode_views(space, top)
-    judged = yield from encode_images(space, top, rung_for(1), Tower.JUDGE)
+    seen = yield from encode_images(space, top, rung_for(1), Tower.JUDGE)
     return Picture(
         candidate=final.number,
         label=final.label,
         pixels=(yield from render(space, top)),
         clip_score=final.clip_score,
-        augclip_score=float(cosines(views, text).mean()),
-        judge_score=float(cosines(judged, judge_text)[0]),
+        augclip_score=float(cosines(views, target.embedding).mean()),
+        judge_score=float(cosines(seen, judged.embedding)[0]),
     )
 
 

@@ -7,7 +7,7 @@ is measured now. Pictures that were not kept are drawn again from their number, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,22 @@ from engine.methods.found import (
     best_of,
     cosines,
     encode_images,
-    encode_text,
     encode_views,
     render,
 )
+from engine.methods.target import encode_target
 from engine.ops import Ask, Floats, Progress, Tower, rung_for
 from storage.errors import UserError
 from storage.job import By, Candidate, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The job that is re-ordered, and its candidates."""
+
+    parent: Job
+    candidates: tuple[Candidate, ...] = field(repr=False)
+
 
 FIELD = {By.CLIP: "clip_score", By.AUGCLIP: "augclip_score", By.JUDGE: "judge_score"}
 
@@ -43,16 +52,16 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Score every candidate by the asked measure, keep the best."""
     earlier = _needed(past)
     tower = Tower.JUDGE if job.params.by is By.JUDGE else Tower.SCORER
-    text, cut = yield from encode_text(space, job.params.prompt, tower)
-    scored = yield from MEASURES[job.params.by](earlier, space, text)
+    target = yield from encode_target(job, space, past, tower)
+    scored = yield from MEASURES[job.params.by](earlier, space, target.embedding)
     order = best_of([getattr(c, FIELD[job.params.by]) for c in scored], job.params.keep)
     pictures = []
     for chosen in (scored[position] for position in order):
         pictures.append((yield from _picture(earlier, space, chosen)))
-    return Found(tuple(pictures), tuple(scored), cut)
+    return Found(tuple(pictures), tuple(scored), target.note)
 
 
-def _by_clip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
+def _by_clip(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
     stored = np.stack([np.frombuffer(c.embedding or b"", dtype="<f2") for c in past.candidates])
     yield Progress(len(stored), len(stored))
     return [
@@ -60,7 +69,7 @@ def _by_clip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate
     ]
 
 
-def _by_judge(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
+def _by_judge(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
     drawn = _drawn(past)
     total, rung = len(drawn), rung_for(len(drawn))
     scored: list[Candidate] = []
@@ -73,7 +82,7 @@ def _by_judge(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidat
     return scored
 
 
-def _by_augclip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
+def _by_augclip(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
     scored: list[Candidate] = []
     drawn = _drawn(past)
     for candidate in drawn:
@@ -86,7 +95,7 @@ def _by_augclip(past: Past, space: LatentSpace, text: Floats) -> Ask[list[Candid
 MEASURES = {By.CLIP: _by_clip, By.JUDGE: _by_judge, By.AUGCLIP: _by_augclip}
 
 
-def _picture(past: Past, space: LatentSpace, chosen: Candidate) -> Ask[Picture]:
+def _picture(past: Earlier, space: LatentSpace, chosen: Candidate) -> Ask[Picture]:
     stored = next((image for image in past.parent.images if image.candidate == chosen.number), None)
     pixels = None if stored else (yield from render(space, _latents(past, space, [chosen])))
     return Picture(
@@ -100,7 +109,7 @@ def _picture(past: Past, space: LatentSpace, chosen: Candidate) -> Ask[Picture]:
     )
 
 
-def _latents(past: Past, space: LatentSpace, chosen: Sequence[Candidate]) -> Latents:
+def _latents(past: Earlier, space: LatentSpace, chosen: Sequence[Candidate]) -> Latents:
     return Latents.stacked([space.redraw(past.parent.params.seed, candidate) for candidate in chosen])
 
 
@@ -110,13 +119,13 @@ def _scored(candidate: Candidate, **score: float) -> Candidate:
     return replace(candidate, **(unmeasured | score), embedding=None)
 
 
-def _needed(past: Past | None) -> Past:
-    if past is None or not past.candidates:
+def _needed(past: Past | None) -> Earlier:
+    if past is None or past.parent is None or not past.candidates:
         raise UserError("A rerank needs a completed job whose candidates are stored; this one has none.")
-    return past
+    return Earlier(past.parent, past.candidates)
 
 
-def _drawn(past: Past) -> list[Candidate]:
+def _drawn(past: Earlier) -> list[Candidate]:
     """The candidates that can be drawn again: all but what a method climbed to, whose number is past the draws."""
     return [candidate for candidate in past.candidates if candidate.number < past.parent.params.candidates]
 

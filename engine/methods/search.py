@@ -23,10 +23,10 @@ from engine.methods.found import (
     best_of,
     cosines,
     encode_images,
-    encode_text,
     encode_views,
     render,
 )
+from engine.methods.target import Target, encode_target
 from engine.ops import Ask, Floats, Progress, Tower, rung_for
 from storage.job import Candidate, Job
 
@@ -49,20 +49,22 @@ def drawn(job: Job, space: LatentSpace) -> dict[str, Any]:
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Draw, score, keep the best."""
-    text, cut = yield from encode_text(space, job.params.prompt)
-    scored, similarity = yield from score(job, space, text)
-    pictures = yield from keep(job, space, scored, text)
-    return Found(pictures, measured(scored, pictures), cut or outside_note(space, similarity))
+    target = yield from encode_target(job, space, past)
+    scored, similarity = yield from score(job, space, target)
+    judged = yield from encode_target(job, space, past, Tower.JUDGE)
+    pictures = yield from keep(job, space, scored, target, judged)
+    return Found(pictures, measured(scored, pictures), target.note or outside_note(space, similarity))
 
 
 def score(
-    job: Job, space: LatentSpace, text: Floats, extra: int = 0
+    job: Job, space: LatentSpace, target: Target, extra: int = 0
 ) -> Ask[tuple[list[Candidate], NDArray[np.float64]]]:
     """Every candidate scored, and the prompt's similarity to every label (labels,).
 
     The best so far is shown whenever it changes; `extra` steps of the caller's own are still to come.
     """
-    asked, similarity = job.params, space.similarities(job.params.prompt, text)
+    asked, text = job.params, target.embedding
+    similarity = space.similarities(target.said, text, target.unsaid)
     allowed = slots(similarity, top_k(job, space))
     rung = rung_for(asked.candidates)
     scored: list[Candidate] = []
@@ -105,23 +107,24 @@ def candidates(
     ]
 
 
-def keep(job: Job, space: LatentSpace, scored: list[Candidate], text: Floats) -> Ask[tuple[Picture, ...]]:
+def keep(
+    job: Job, space: LatentSpace, scored: list[Candidate], target: Target, judged: Target
+) -> Ask[tuple[Picture, ...]]:
     """The best by CLIP, rendered, and measured once more: on augmented views, and by the judge."""
-    judge_text, _ = yield from encode_text(space, job.params.prompt, Tower.JUDGE)
     pictures = []
     for position in best_of([c.clip_score or 0.0 for c in scored], job.params.keep):
         chosen = scored[position]
         latents = space.redraw(job.params.seed, chosen)
         views = yield from encode_views(space, latents)
-        judged = yield from encode_images(space, latents, rung_for(1), Tower.JUDGE)
+        seen = yield from encode_images(space, latents, rung_for(1), Tower.JUDGE)
         pictures.append(
             Picture(
                 candidate=chosen.number,
                 label=chosen.label,
                 pixels=(yield from render(space, latents)),
                 clip_score=chosen.clip_score,
-                augclip_score=float(cosines(views, text).mean()),
-                judge_score=float(cosines(judged, judge_text)[0]),
+                augclip_score=float(cosines(views, target.embedding).mean()),
+                judge_score=float(cosines(seen, judged.embedding)[0]),
             )
         )
     return tuple(pictures)

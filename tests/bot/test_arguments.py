@@ -125,3 +125,36 @@ def test_a_persons_name_is_printable(name: str) -> None:
     """--as and --guild take 1 to 100 printable characters."""
     with pytest.raises(UserError, match="1 to 100 printable"):
         arguments.person("--as", name)
+
+
+def test_a_parity_brings_its_own_defaults() -> None:
+    """`--parity fusedream` means its method, 10,000 candidates and 1,000 steps, unless something else is said."""
+    params = arguments.dream("dog", {"parity": "fusedream"})
+    assert (params.method, params.candidates, params.steps) == (Method.FUSEDREAM, 10_000, 1_000)
+    params = arguments.dream("dog", {"parity": "csc2516", "candidates": "50"})
+    assert (params.method, params.candidates) == (Method.SEARCH, 50)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "said"),
+    [
+        ("a |", {}, "has words"),
+        ("fog::-1", {}, "positive weight"),
+        ("dog", {"parity": "nosuch"}, "parity is one of csc2516, fusedream"),
+        ("dog", {"parity": "fusedream", "method": "search"}, "parity fusedream belongs to the method fusedream"),
+        ("dog", {"image": "cat.png"}, "sha256 of a stored picture"),
+    ],
+)
+def test_what_is_written_wrong_is_refused(prompt: str, options: dict[str, str], said: str) -> None:
+    """A prompt that is not written as prompts are, a parity of another method, an image that is none."""
+    with pytest.raises(UserError, match=said):
+        arguments.dream(prompt, options)
+
+
+def test_other_words_leave_the_picture_behind() -> None:
+    """A rerank by the job's own words keeps its picture as part of the target; by other words it does not."""
+    of = Params(prompt="dog", seed=7, image="0" * 64)
+    assert arguments.rerank(of, None, "clip").image == of.image
+    assert arguments.rerank(of, "cat", "clip").image is None
+    with pytest.raises(UserError, match="has words"):
+        arguments.rerank(of, "cat |", "clip")
