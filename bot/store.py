@@ -13,10 +13,14 @@ from bot.settings import BotSettings
 from storage.database import Database
 from storage.engines import Engines
 from storage.feed import Feed
+from storage.forgetting import Forgetting
 from storage.images import ImageStore
 from storage.outbox import Outbox
+from storage.preferences import Preferences
 from storage.queue import Queue
 from storage.users import Users
+from storage.votes import Votes
+from storage.withdrawals import Withdrawals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,10 @@ class Store:
     outbox: Outbox
     users: Users
     images: ImageStore
+    votes: Votes
+    preferences: Preferences
+    withdrawals: Withdrawals
+    forgetting: Forgetting
 
 
 @asynccontextmanager
@@ -46,4 +54,8 @@ async def open_store(settings: BotSettings) -> AsyncIterator[Store]:
             outbox=Outbox(database),
             users=Users(database),
             images=ImageStore(settings.images),
+            votes=Votes(database),
+            preferences=Preferences(database),
+            withdrawals=Withdrawals(database),
+            forgetting=Forgetting(database),
         )

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from storage.errors import StorageError, StoreFull
@@ -53,6 +53,11 @@ class ImageStore:
         except FileNotFoundError:
             return None
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Delete pictures that nothing refers to; one that is not there is fine."""
+        for sha256 in digests:
+            self.path(sha256).unlink(missing_ok=True)
 
     def collect(self, keep: Set[str], *, older_than_s: float = DAY_S, now: float | None = None) -> int:
         """Delete the files that are not in `keep` and are older than a day; how many. A young one's job may come."""

@@ -186,6 +186,13 @@ class Caller:
         """Whether nobody else is there: the guild DIRECT is everyone's, and shared by no one."""
         return self.guild == DIRECT
 
+    def may_change(self, *, surface: str, user: str, guild: str) -> bool:
+        """Whether a job of this person in this guild is theirs to stop, delete or withhold."""
+        if self.admin:
+            return True
+        own = self.user == user
+        return self.surface == surface and (own or (self.moderator and self.guild == guild and not self.direct))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -6,10 +6,10 @@ The feed wakes, the outbox decides: what is unsent here is sent, after a restart
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from storage import schema
 from storage.database import Database, shielded
@@ -26,7 +26,7 @@ class Letter:
     reply_to: str  # in the adapter's own words
     kind: Kind  # completed, failed or cancelled
     attempts: int = 0
-    message_id: str | None = None
+    message_id: str | None = None  # of the message that is to be written over: the job was withdrawn, or released
 
 
 class Outbox:
@@ -37,7 +37,7 @@ class Outbox:
         self._clock = clock
 
     @shielded
-    async def unsent(self, surfaces: Sequence[str], limit: int = 50) -> list[Letter]:
+    async def unsent(self, surfaces: Sequence[str], limit: int = 1_000) -> list[Letter]:
         """What is to be sent now on these surfaces, oldest first; not what waits for its next try."""
         one = schema.outbox.c
         due = or_(one.retry_at.is_(None), one.retry_at <= self._clock())
@@ -65,6 +65,30 @@ class Outbox:
             await connection.execute(
                 arrived.values(sent_at=self._clock(), message_id=message_id, attempts=one.attempts + 1, error=None)
             )
+
+    @shielded
+    async def close(self, letter_id: int, reason: str) -> None:
+        """The letter can never arrive; it is not tried again."""
+        one = schema.outbox.c
+        open_one = update(schema.outbox).where(one.id == letter_id, one.sent_at.is_(None))
+        async with self._db.write() as connection:
+            await connection.execute(open_one.values(sent_at=self._clock(), attempts=one.attempts + 1, error=reason))
+
+    @shielded
+    async def drop(self, letter_id: int) -> None:
+        """The letter's message shows nothing any more: its address is of no further use."""
+        async with self._db.write() as connection:
+            await connection.execute(delete(schema.outbox).where(schema.outbox.c.id == letter_id))
+
+    @shielded
+    async def counts(self) -> Mapping[str, int]:
+        """How many letters are `owed`, and how many were closed as `undeliverable`."""
+        one = schema.outbox.c
+        owed, closed = one.sent_at.is_(None), one.sent_at.is_not(None) & one.error.is_not(None)
+        query = select(func.count().filter(owed), func.count().filter(closed)).select_from(schema.outbox)
+        async with self._db.read() as connection:
+            found = (await connection.execute(query)).one()
+        return {"owed": found[0], "undeliverable": found[1]}
 
     @shielded
     async def failed_try(self, letter_id: int, error: str, retry_at: float) -> None:

@@ -109,13 +109,13 @@ class Queue(Lookup):
 
     @shielded
     async def cancel(self, job_id: str, caller: Caller) -> Outcome:
-        """Cancel one's own job, or anybody's as an admin; what was observed."""
+        """Cancel one's own job, one's guild's as its moderator, anybody's as an admin; what was observed."""
         at = self._clock()
         async with self._db.write() as connection:
             row = await _row(connection, job_id)
             if row is None:
                 return Outcome.UNKNOWN
-            if not caller.admin and (row.surface, row.user) != (caller.surface, caller.user):
+            if not caller.may_change(surface=row.surface, user=row.user, guild=row.guild):
                 return Outcome.NOT_YOURS
             if row.state in FINAL:
                 return Outcome.FINISHED
@@ -213,6 +213,16 @@ class Queue(Lookup):
         new = upsert(schema.flag).values(key=key, value=value)
         async with self._db.write() as connection:
             await connection.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+async def stop(connection: AsyncConnection, job_id: str, at: float) -> None:
+    """Cancel a job that is not over, whether it waits or runs: its engine finds it lost at its next word."""
+    row = await _row(connection, job_id)
+    if row is not None and row.state == State.QUEUED:
+        await _must(connection, transitions.cancel(row, at))
+        await _over(connection, row, Kind.CANCELLED, at, {"by": None})
+    elif row is not None and row.state == State.RUNNING:
+        await _cancelled(connection, row, at, None)
 
 
 async def _by_event_key(connection: AsyncConnection, key: str | None) -> Job | None:

@@ -28,6 +28,7 @@ def held() -> Select[Any]:
             schema.guild.c.weight.label("guild_weight"),
             schema.user.c.surface,
             schema.user.c.user,
+            schema.guild.c.name.label("guild"),
         )
         .join_from(_job, schema.flow, _job.c.flow_id == schema.flow.c.id)
         .join(schema.user, schema.flow.c.user_id == schema.user.c.id)
