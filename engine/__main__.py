@@ -42,6 +42,7 @@ log = logging.getLogger("engine")
 BUSY = 3  # exit status: another engine works on this device for this store
 RESCUE_S = 1.0
 CACHE = "cache"  # the folder in the home for what can be made again
+PACKS = "packs"  # the folder in the home for packs that were added, and for weights that were pulled
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,10 +81,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     from engine import catalog  # the verbs are not needed to serve
 
+    home = StoreSettings.load().home
+    folders = catalog.Folders(kept=home / PACKS, cache=home / CACHE)
     if arguments.verb == "packs":
-        cache = StoreSettings.load().home / CACHE
-        return catalog.packs(settings, cache, arguments.what, arguments.name, as_json=arguments.json)
-    return catalog.doctor(settings, as_json=arguments.json)
+        return catalog.packs(settings, folders, arguments.what, arguments.name, as_json=arguments.json)
+    return catalog.doctor(settings, folders, as_json=arguments.json)
 
 
 async def serve(settings: EngineSettings, store: StoreSettings) -> None:
@@ -94,7 +96,9 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
         from engine.runner import ModelRunner, choose_device  # torch: seconds to import, so not before it is needed
         from engine.service import Service
 
-        device, packs, owner = choose_device(settings), find_packs(settings.packs), new_owner()
+        device, owner = choose_device(settings), new_owner()
+        found = find_packs(settings.packs, store.home / PACKS)
+        packs = {name: pack for name, pack in found.items() if pack.here}
         with DeviceLock(store.home, device.name):
             runner = ModelRunner(packs, device, store.home / CACHE)
             engines = Engines(database)
@@ -110,7 +114,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 settings=settings,
             )
             for pack in packs.values():
-                seconds = await asyncio.to_thread(runner.warm_up, pack.name) if pack.offered else 0.0
+                seconds = await asyncio.to_thread(runner.warm_up, pack.name) if pack.offered and pack.shipped else 0.0
                 await engines.publish_pack(_pack_row(pack, seconds))
             await engines.register(_row(owner, device, packs))
             with Heart(store, owner, allow=service.lively):

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,31 @@ from engine.settings import EngineSettings
 from storage.errors import UserError
 
 
-def packs(settings: EngineSettings, cache: Path, what: str, name: str | None, *, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Of the home: what was added and pulled, and what can be made again."""
+
+    kept: Path
+    cache: Path
+
+
+def packs(settings: EngineSettings, folders: Folders, what: str, name: str | None, *, as_json: bool) -> int:
     """`packs list | info NAME | verify [NAME]`; exit status 1 where a file is not what its pack says."""
-    found = find_packs(settings.packs)
+    found = find_packs(settings.packs, folders.kept)
     if what == "list":
         return _tell((_summary(pack) for pack in found.values() if pack.offered), as_json)
     if name is None and what == "info":
         raise UserError(f"Which pack? One of {', '.join(sorted(found))}.")
-    chosen = [pick(found, name)] if name else list(found.values())
+    chosen = [pick(found, name)] if name else [pack for pack in found.values() if pack.here]
     if what == "info":
-        row = _summary(chosen[0]) | _details(chosen[0]) | _sheet(chosen[0], settings, cache)
+        row = _summary(chosen[0]) | _details(chosen[0]) | _sheet(chosen[0], settings, folders.cache)
         return _tell([row], as_json, between="\n")
     checked = [_verified(pack) for pack in chosen]
     _tell(checked, as_json)
     return 0 if all(row["whole"] for row in checked) else 1
 
 
-def doctor(settings: EngineSettings, *, as_json: bool) -> int:
+def doctor(settings: EngineSettings, folders: Folders, *, as_json: bool) -> int:
     """One row a check: the device, its numbers, the libraries, every pack's files."""
     import open_clip
     import torch
@@ -46,14 +55,18 @@ def doctor(settings: EngineSettings, *, as_json: bool) -> int:
         _check("device", device.name, True),
         _check("numbers", f"{device.trace['dtype']}, {device.threads} threads", True),
         _check("torch", f"{torch.__version__}, open_clip {open_clip.__version__}", True),
-        *(_check(f"pack {row['name']}", row["fault"] or "whole", row["whole"]) for row in _all_verified(settings)),
+        *(
+            _check(f"pack {row['name']}", row["fault"] or "whole", row["whole"])
+            for row in _all_verified(settings, folders)
+        ),
     ]
     _tell(rows, as_json)
     return 0 if all(row["ok"] for row in rows) else 1
 
 
-def _all_verified(settings: EngineSettings) -> list[dict[str, Any]]:
-    return [_verified(pack) for pack in find_packs(settings.packs).values()]
+def _all_verified(settings: EngineSettings, folders: Folders) -> list[dict[str, Any]]:
+    """What has not been pulled is no fault of this machine's."""
+    return [_verified(pack) for pack in find_packs(settings.packs, folders.kept).values() if pack.here]
 
 
 def _verified(pack: Pack) -> dict[str, Any]:
@@ -70,28 +83,37 @@ def _check(name: str, found: str, ok: bool) -> dict[str, Any]:
 
 
 def _summary(pack: Pack) -> dict[str, Any]:
-    files = (pack.generator, pack.scorer.weights, pack.judge.weights)
     return {
         "name": pack.name,
         "title": pack.title,
         "resolution": pack.resolution,
         "labels": len(pack.labels),
-        "megabytes": round(sum(file.size for file in files) / 1e6, 1),
+        "megabytes": _megabytes(pack),
         "licence": pack.licence,
+        "here": pack.here,
     }
+
+
+def _megabytes(pack: Pack) -> float:
+    """Of all its files; of those that are not here yet, what their source is said to weigh."""
+    sizes = [file.size or (file.source and file.source.expected_size) or 0 for file in pack.files]
+    return round(sum(sizes) / 1e6, 1)
 
 
 def _details(pack: Pack) -> dict[str, Any]:
     return {
-        "digest": pack.digest,
-        "scorer_digest": pack.scorer.digest,
-        "judge_digest": pack.judge.digest,
+        "digest": pack.digest if pack.here else None,
+        "scorer_digest": pack.scorer.digest if pack.here else None,
+        "judge_digest": pack.judge.digest if pack.here else None,
+        "sources": [file.source.place for file in pack.files if file.source],
         "label_names": [label.name for label in pack.labels],
     }
 
 
 def _sheet(pack: Pack, settings: EngineSettings, cache: Path) -> dict[str, Any]:
-    """The world as a picture, drawn by the pack itself."""
+    """The world as a picture, drawn by the pack itself; of a pulled pack with its thousand labels it takes too long."""
+    if not pack.shipped:
+        return {"sheet": None}
     from engine.runner import ModelRunner, choose_device
     from engine.world_sheet import write_world_sheet
 

@@ -64,15 +64,39 @@ class Clip:
 
 
 def _create(spec: ClipSpec) -> Any:
-    """The model with its weights, strictly. A mismatch of QuickGELU is an error: it would silently score wrong."""
+    """The model with its weights, strictly, and its tag's normalisation."""
     if spec.config is not None:
         _register(spec.config)
+    tagged = _tagged(spec) if spec.tag is not None else {}
+    normalised = {key: tagged[key] for key in ("mean", "std") if key in tagged}
+    path = str(spec.weights.checked())
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="QuickGELU mismatch.*")
         try:
-            return open_clip.create_model(spec.model, pretrained=str(spec.weights.checked()))
+            return open_clip.create_model(spec.model, pretrained=path, force_preprocess_cfg=normalised or None)
         except (RuntimeError, UserWarning) as error:
             raise BadWeights(f"{spec.weights.path.name} does not fit the CLIP {spec.model}: {error}") from error
+
+
+def _tagged(spec: ClipSpec) -> dict[str, Any]:
+    """What open_clip knows of the weights under this tag. A QuickGELU mismatch is an error: it would score wrong.
+
+    open_clip itself only warns, and only where it loads by tag (mlfoundations/open_clip#771); a file has no tag.
+    """
+    config, tags = open_clip.get_model_config(spec.model), open_clip.list_pretrained_tags_by_model(spec.model)
+    if config is None:
+        raise BadWeights(f"open_clip has no model {spec.model!r}; `open_clip.list_models()` names those it has.")
+    if spec.tag not in tags:
+        raise BadWeights(f"tag is one of {', '.join(tags) or 'none'} with the CLIP {spec.model}; {spec.tag!r} is not.")
+    tagged: dict[str, Any] = open_clip.get_pretrained_cfg(spec.model, spec.tag)
+    wanted, found = bool(tagged.get("quick_gelu")), bool(config.get("quick_gelu"))
+    if wanted != found:
+        other = f"{spec.model}-quickgelu" if wanted else spec.model.removesuffix("-quickgelu")
+        raise BadWeights(
+            f"QuickGELU mismatch: the weights {spec.tag} were trained {'with' if wanted else 'without'} it, and the "
+            f"model {spec.model} runs {'with' if found else 'without'} it; name {other}."
+        )
+    return tagged
 
 
 def _register(config: Path) -> None:
@@ -89,3 +113,14 @@ def _tokenizer(spec: ClipSpec) -> Any:
         return open_clip.get_tokenizer(spec.model)
     context = open_clip.get_model_config(spec.model)["text_cfg"]["context_length"]
     return open_clip.SimpleTokenizer(bpe_path=str(spec.merges), context_length=context)
+
+
+def imagenet_labels() -> list[tuple[str, list[str]]]:
+    """ImageNet's thousand names in the order of its classes, as open_clip words them for zero-shot use; all distinct.
+
+    A name that two classes share gets its class number for the second, and stands among that one's synonyms.
+    """
+    labels: dict[str, list[str]] = {}
+    for number, name in enumerate(open_clip.IMAGENET_CLASSNAMES):
+        labels |= {f"{name} ({number})": [name]} if name in labels else {name: []}
+    return list(labels.items())

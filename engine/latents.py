@@ -62,6 +62,7 @@ class LatentSpace:
     variants: int = 1
     truncation: float | None = None
     outside_below: float | None = None
+    z_scale: float = 1.0  # of z, after the truncation
 
     def label_of(self, index: int) -> str:
         """The name of a generator class."""
@@ -106,7 +107,7 @@ class LatentSpace:
             while (outside := np.abs(z) > self.truncation).any():
                 z[outside] = normals.normals(int(outside.sum()))
         classes = np.array([label * self.variants + variant], dtype=np.int64)
-        return Latents(z.astype(np.float32)[None], classes)
+        return Latents((z * self.z_scale).astype(np.float32)[None], classes)
 
 
 def _plain(text: str) -> str:

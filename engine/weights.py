@@ -1,24 +1,94 @@
-"""Weights on disk: found, checked against the digest in their pack, read. safetensors only; nothing here unpickles."""
+"""Weights on disk: where they lie, where they come from, checked against their digest. Nothing here reads a tensor.
+
+A file either lies beside its pack's TOML, which then states its digest, or is pulled from a source into
+DREAMBOT_HOME/packs, where a record beside it states what the pull found (`Record`).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.errors import BadWeights
 
+RECORD = ".json"  # behind a pulled file's own name
+
 
 @dataclass(frozen=True, slots=True)
-class WeightFile:
-    """A file that a pack names, with the digest and size that it must have."""
+class Source:
+    """Where a pulled file comes from, and what its pack knows beforehand of the file that is downloaded.
 
-    path: Path
+    `place` is `https://…`, `hub:OWNER/REPO/FILE[@REVISION]`, or a local path. sha256 and size are None where the
+    pack's author did not know them: the first pull records what it found, and says so. `inside` is the key under
+    which a pickled file holds its weights, where that is not the file itself.
+    """
+
+    place: str
+    sha256: str | None = None
+    size: int | None = None
+    about_mb: float | None = None
+    inside: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name at its publishers; a query's answer is named by the pack's own file."""
+        return self.place.split("@")[0].rsplit("/", 1)[-1]
+
+    @property
+    def expected_size(self) -> int | None:
+        """Bytes to expect, exactly or about; None where nothing is known."""
+        return self.size or (round(self.about_mb * 1e6) if self.about_mb else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a pull wrote down: its source, what was downloaded, and what stands beside it now (converted, maybe)."""
+
+    source: str
+    download_sha256: str
+    download_size: int
     sha256: str
     size: int
 
+    @classmethod
+    def read(cls, file: Path) -> Record | None:
+        """The record of a pulled file; None where there is none. BadWeights where it cannot be read."""
+        path = file.with_name(file.name + RECORD)
+        if not path.is_file():
+            return None
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise BadWeights(f"{path} cannot be read; pull its pack again.") from error
+
+    def write(self, file: Path) -> None:
+        """Beside the file, whole or not at all."""
+        path = file.with_name(file.name + RECORD)
+        draft = path.with_name(path.name + ".draft")
+        draft.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """A file that a pack names, with the digest and size that it must have: both None until it has been pulled."""
+
+    path: Path
+    sha256: str | None
+    size: int | None
+    source: Source | None = None
+
+    @property
+    def here(self) -> bool:
+        """Is it there, and known? Says nothing of its content."""
+        return self.sha256 is not None and self.path.is_file()
+
     def checked(self) -> Path:
         """The path, once size and sha256 agree; BadWeights says which file does not and why."""
+        if self.source is not None and not self.here:
+            raise BadWeights(f"{self.path} has not been pulled; run `dreambot packs pull` for its pack.")
         if not self.path.is_file():
             raise BadWeights(f"{self.path} is missing; run `dreambot packs verify` or reinstall the pack.")
         size = self.path.stat().st_size

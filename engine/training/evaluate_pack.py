@@ -126,7 +126,7 @@ def _share(after: Sequence[Picture], before: Sequence[Picture], score: str) -> f
 
 
 def _size(pack: Pack) -> float:
-    return float(sum(path.stat().st_size for path in pack.generator.path.parent.iterdir()))
+    return float(sum(path.stat().st_size for path in pack.scorer.weights.path.parent.iterdir()))
 
 
 def _seconds(work: Any) -> float:

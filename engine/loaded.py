@@ -1,0 +1,191 @@
+"""A pack on the device: its networks, loaded when they are first needed, and what its words mean to its CLIP.
+
+Knows packs, devices and dtypes; knows nothing of launches, rungs or jobs (engine.runner does).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.clip import Clip
+from engine.errors import BadWeights
+from engine.generators import ARCHITECTURES, Generator
+from engine.generators.gpt import GPT
+from engine.generators.gpt import load as load_gpt
+from engine.generators.vqgan import VQGAN
+from engine.generators.vqgan import load as load_vqgan
+from engine.latents import Latents, LatentSpace
+from engine.ops import TEXT_RUNG, Tower
+from engine.packs import Pack
+from engine.settings import EngineSettings
+from engine.weights import WeightFile
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and in which numbers the networks run."""
+
+    place: torch.device
+    dtype: torch.dtype
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """As people know it: the card's name, or `cpu`."""
+        return torch.cuda.get_device_name(self.place) if self.place.type == "cuda" else "cpu"
+
+    @property
+    def trace(self) -> dict[str, Any]:
+        """What of the device stands in a job's trace."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {"device": self.name, "dtype": dtype, "threads": self.threads, "torch": torch.__version__}
+
+
+def choose_device(settings: EngineSettings) -> Device:
+    """CUDA, then CPU; bf16 where the machine computes it natively, else fp32."""
+    kind = settings.device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    native = torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    dtype = torch.bfloat16 if settings.dtype == "bf16" or (settings.dtype == "auto" and native) else torch.float32
+    threads = settings.thread_count()
+    torch.set_num_threads(threads)
+    return Device(torch.device(kind), dtype, threads)
+
+
+class LoadedPack:
+    """A pack's networks on the device, frozen. What is asked for by name alone is loaded when it is first asked."""
+
+    def __init__(self, pack: Pack, device: Device) -> None:
+        if not pack.here:
+            raise BadWeights(f"pack {pack.name} has not been pulled; run `dreambot packs pull {pack.name}`.")
+        self.pack, self.device = pack, device
+        self.scorer = Clip(pack.scorer, device.place, device.dtype)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The GAN. BadWeights where the pack has none."""
+        path = self._path(self.pack.generator, "generator")
+        try:
+            generator: Any = ARCHITECTURES[self.pack.architecture](path, **self.pack.options)
+        except ValueError as error:
+            raise BadWeights(str(error)) from error
+        generator.to(device=self.device.place, dtype=self.device.dtype, memory_format=torch.channels_last)
+        frozen: Generator = generator.eval().requires_grad_(False)
+        return frozen
+
+    @cached_property
+    def vqgan(self) -> VQGAN:
+        """CLIP-GEN's pictures from tokens. BadWeights where the pack has none."""
+        try:
+            return load_vqgan(self._path(self.pack.vqgan, "VQGAN"), self.device.place, self.device.dtype)
+        except ValueError as error:
+            raise BadWeights(str(error)) from error
+
+    @cached_property
+    def gpt(self) -> GPT:
+        """CLIP-GEN's tokens from an embedding. BadWeights where the pack has none."""
+        try:
+            return load_gpt(self._path(self.pack.gpt, "GPT"), self.device.place, self.device.dtype)
+        except ValueError as error:
+            raise BadWeights(str(error)) from error
+
+    @cached_property
+    def judge(self) -> Clip:
+        """The second CLIP, never optimised against."""
+        return Clip(self.pack.judge, self.device.place, self.device.dtype)
+
+    def tower(self, tower: Tower) -> Clip:
+        """Scorer or judge."""
+        return self.scorer if tower is Tower.SCORER else self.judge
+
+    def draw(self, latents: Latents, rung: int) -> Tensor:
+        """Pictures (rung, 3, h, w) in [-1, 1]; rows past the latents are padding."""
+        padding = rung - len(latents)
+        z = np.concatenate([latents.z, np.ones((padding, self.generator.dim_z), np.float32)])
+        y = self.embed(latents)
+        padded = torch.cat([y, y.new_zeros(padding, y.shape[1])])
+        return self.generator(torch.from_numpy(z).to(y), padded)
+
+    def embed(self, latents: Latents) -> Tensor:
+        """The rows' y (n, dim_y): their own, or their classes' embeddings."""
+        place, dtype = self.device.place, self.device.dtype
+        if latents.y is not None:
+            return torch.from_numpy(latents.y).to(place, dtype)
+        return self.generator.embed(torch.from_numpy(latents.classes).to(place))
+
+    def space(self, cache: Path | None) -> LatentSpace:
+        """What methods may know of the pack. Without a generator nothing can be drawn from it: dim_z is 0."""
+        pack, gan = self.pack, self.generator if self.pack.generator else None
+        words = [(index, word) for index, label in enumerate(pack.labels) for word in (label.name, *label.synonyms)]
+        return LatentSpace(
+            pack=pack.name,
+            digests={
+                "pack_digest": pack.digest,
+                "scorer_digest": pack.scorer.digest,
+                "judge_digest": pack.judge.digest,
+            },
+            labels=tuple(label.name for label in pack.labels),
+            dim_z=gan.dim_z if gan else 0,
+            class_embeddings=_class_embeddings(self) if gan else np.zeros((0, 0), np.float32),
+            words=tuple(word for _, word in words),
+            word_embeddings=word_embeddings(self, [word for _, word in words], cache),
+            word_labels=np.array([index for index, _ in words], dtype=np.int64),
+            variants=pack.variants,
+            truncation=pack.truncation,
+            z_scale=pack.z_scale,
+            outside_below=pack.outside_below,
+        )
+
+    def _path(self, file: WeightFile | None, what: str) -> Path:
+        if file is None:
+            raise BadWeights(f"pack {self.pack.name} has no {what}.")
+        return file.checked()
+
+
+def word_embeddings(loaded: LoadedPack, words: list[str], cache: Path | None) -> NDArray[np.float32]:
+    """Embeddings (words, d) of a pack's words; encoded once for its digests, then read from the cache."""
+    digests = f"{loaded.pack.digest[:16]}-{loaded.scorer.digest[:16]}"
+    kept = cache / f"words-{digests}.npy" if cache else None
+    if kept is not None and kept.is_file():
+        with contextlib.suppress(ValueError, OSError):  # torn by a crash: encode anew
+            found: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+            if len(found) == len(words):
+                return found
+    embeddings = embed_words(loaded.scorer, loaded.pack.templates, words)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as draft:
+            np.save(draft, embeddings)
+        Path(draft.name).replace(kept)
+    return embeddings
+
+
+def embed_words(clip: Clip, templates: Sequence[str], words: Sequence[str]) -> NDArray[np.float32]:
+    """Embeddings (words, d): of each the mean over the pack's templates, back on the unit sphere."""
+    texts = [template.format(word) for word in words for template in templates]
+    if not texts:
+        return np.zeros((0, 0), np.float32)
+    padded = texts + [""] * (-len(texts) % TEXT_RUNG)
+    chunks = [padded[at : at + TEXT_RUNG] for at in range(0, len(padded), TEXT_RUNG)]
+    embedded = np.concatenate([clip.encode_text(chunk) for chunk in chunks])[: len(texts)]
+    means = embedded.reshape(len(words), len(templates), -1).mean(axis=1)
+    unit: NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
+
+
+def _class_embeddings(loaded: LoadedPack) -> NDArray[np.float32]:
+    every = torch.arange(len(loaded.pack.labels) * loaded.pack.variants, device=loaded.device.place)
+    embeddings: NDArray[np.float32] = loaded.generator.embed(every).float().cpu().numpy()
+    return embeddings
