@@ -15,7 +15,7 @@ from bot.house import House
 from bot.local_adapter import LocalAdapter
 from bot.settings import BotSettings
 from bot.store import open_store
-from storage.errors import UserError
+from storage.errors import DreambotError, UserError
 
 log = logging.getLogger("bot")
 
@@ -28,6 +28,7 @@ async def run(settings: BotSettings) -> None:
     async with open_store(settings) as store:
         adapters = surfaces(settings, House.of(store))
         works = [
+            store.database.broke(),
             Delivery(store, {adapter.surface: adapter for adapter in adapters}).run(),
             Absence(store).run(),
             *(adapter.run() for adapter in adapters),
@@ -66,7 +67,7 @@ async def _first_end(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> No
 
 
 def main() -> int:
-    """Run the bot; exit status 2 if the settings are wrong."""
+    """Run the bot; exit status 2 if the settings are wrong, 1 if the store cannot be trusted any more."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it introduces every plugin
     try:
@@ -74,6 +75,9 @@ def main() -> int:
     except UserError as error:
         log.error("%s", error)
         return 2
+    except DreambotError as error:
+        log.error("the bot cannot go on: %s", error)
+        return 1
     return 0
 
 

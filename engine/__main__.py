@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ from engine.errors import DeviceBusy
 from engine.packs import Pack, find_packs
 from engine.settings import EngineSettings
 from storage.database import Database
+from storage.disk import drop_ballast
 from storage.engines import EngineRow, Engines, PackRow
-from storage.errors import DreambotError, UserError
+from storage.errors import DreambotError, StoreBusy, StoreFull, UserError
 from storage.feed import Feed
 from storage.heart import Heart
 from storage.images import ImageStore
@@ -105,7 +107,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
             service = Service(
                 queue=queue,
                 feed=feed,
-                images=ImageStore(store.images),
+                images=ImageStore(store.images, full=partial(drop_ballast, store.home)),
                 space=runner.space,
                 run=runner.run,
                 trace=device.trace,
@@ -149,8 +151,11 @@ async def _until_told(service: Service, watch: Watch) -> None:
 async def _rescue(queue: Queue, watch: Watch) -> None:
     """What dead engines left behind goes back to the queue, at start and each second."""
     while True:
-        for job in await queue.rescue(watch):
-            log.warning("rescued job %s (strikes %d)", job.id, job.strikes)
+        try:
+            for job in await queue.rescue(watch):
+                log.warning("rescued job %s (strikes %d)", job.id, job.strikes)
+        except (StoreBusy, StoreFull) as error:
+            log.warning("nothing was rescued: %s", error)
         await asyncio.sleep(RESCUE_S)
 
 

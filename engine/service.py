@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from engine.batcher import Batcher, Happening
@@ -20,7 +21,7 @@ from engine.methods import METHODS, Found, Past, Picture
 from engine.ops import Ask, Pixels, Progress
 from engine.reproduce import compare
 from engine.settings import EngineSettings
-from storage.errors import LostClaim, UserError
+from storage.errors import LostClaim, StoreBusy, StoreFull, UserError
 from storage.feed import Feed
 from storage.images import ImageStore
 from storage.job import Image, Job, Method, Reason, Result
@@ -67,7 +68,7 @@ class Service:
         writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writing.set_result(None)  # nothing is being written yet; a done future may be awaited again
         while not self.stopping.is_set():
-            await self._claim()
+            await self._patiently(self._claim)
             if not self.batcher.has_work:
                 await writing
                 await self._wait()
@@ -109,10 +110,23 @@ class Service:
         """Write a step down. A job that is no longer ours leaves at the next turn."""
         for happening in happened:
             try:
-                await self._record_one(happening)
+                await self._patiently(partial(self._record_one, happening))
             except LostClaim:
                 log.warning("job %s is no longer ours", happening.job.id)
                 self._lost.add(happening.job.id)
+
+    async def _patiently(self, call: Callable[[], Awaitable[None]]) -> None:
+        """While the store is locked or full, jobs wait in memory; they go on by themselves once it is not."""
+        while True:
+            try:
+                return await call()
+            except (StoreBusy, StoreFull) as error:
+                log.warning("waiting for the store: %s", error)
+                self._alive_at = time.monotonic()  # it is not the device that hangs
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), LOOK_S)
+                if self.stopping.is_set():
+                    raise
 
     async def _record_one(self, happening: Happening) -> None:
         match happening.what:

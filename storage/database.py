@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from storage import is_wal_safe
-from storage.errors import StorageError, StoreBusy, StoreFull
+from storage.disk import drop_ballast
+from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull
 
 if TYPE_CHECKING:  # pydantic takes longer to import than a store takes to open
     from storage.settings import StoreSettings
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 RETRIES = 3
 READERS = 4
-SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL = 5, 6, 13
+SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL = 5, 6, 10, 11, 13
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Database:
         self._writing = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._kept: AsyncConnection | None = None
+        self._broken = asyncio.Event()
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: list[Callable[[], None]] = []
 
@@ -84,7 +86,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection that sees one state of the store throughout, and cannot write."""
-        with _translated():
+        with self._trusted():
             async with self._reader.connect() as connection:
                 await connection.exec_driver_sql("BEGIN")  # ended by the pool's rollback
                 yield connection
@@ -93,7 +95,7 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """The one writing connection, in BEGIN IMMEDIATE; commits at the end, or rolls back on an exception."""
         async with self._writing:
-            with _translated():
+            with self._trusted():
                 connection = await self._begin()
                 try:
                     yield connection
@@ -110,10 +112,34 @@ class Database:
         connection is never told BEGIN.
         """
         async with self._looking:
-            with _translated():
+            with self._trusted():
                 if self._kept is None:
                     self._kept = await self._reader.connect()
                 return int((await self._kept.exec_driver_sql("PRAGMA data_version")).scalar_one())
+
+    async def broke(self) -> None:
+        """Wait until the disk or the file has failed, then raise StoreBroken: whoever runs a process awaits this.
+
+        After a failed fsync nobody knows what the system still holds; only a new process reads what the disk has.
+        """
+        await self._broken.wait()
+        raise StoreBroken
+
+    @contextmanager
+    def _trusted(self) -> Iterator[None]:
+        """Nothing more is asked of a store that has failed once; a full disk is given its ballast back."""
+        if self._broken.is_set():
+            raise StoreBroken
+        try:
+            with _translated():
+                yield
+        except StoreBroken as error:
+            log.error("%s", error)
+            self._broken.set()
+            raise
+        except StoreFull:
+            drop_ballast(self.settings.home)
+            raise
 
     def after_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever this process has committed."""
@@ -256,5 +282,7 @@ def _translated() -> Iterator[None]:
                 raise StoreBusy from error
             case code if code == SQLITE_FULL:
                 raise StoreFull from error
+            case code if code in (SQLITE_IOERR, SQLITE_CORRUPT):
+                raise StoreBroken(f"The store failed: {getattr(error, 'orig', None) or error}") from error
             case _:
                 raise StorageError(f"The store refused: {getattr(error, 'orig', None) or error}") from error

@@ -5,6 +5,7 @@
     └── StorageError         shown to us
         ├── StoreBusy        the database stayed locked
         ├── StoreFull        no room on the disk
+        ├── StoreBroken      the disk or the file is not to be trusted; the process must end
         └── LostClaim        the job is no longer ours: it was rescued, or cancelled
 
 A class's docstring is its default message.
@@ -36,6 +37,10 @@ class StoreBusy(StorageError):
 
 class StoreFull(StorageError):
     """The disk that holds the database is full."""
+
+
+class StoreBroken(StorageError):
+    """The database could not be read or written; this process must not go on."""
 
 
 class LostClaim(StorageError):

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 
 from storage.errors import StorageError, StoreFull
@@ -24,8 +24,9 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 class ImageStore:
     """The pictures under one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, full: Callable[[], None] = lambda: None) -> None:
         self._root = root
+        self._full = full  # called when a picture finds no room
 
     def put(self, content: bytes) -> str:
         """Store a picture; its sha256. Storing it again changes nothing."""
@@ -35,9 +36,10 @@ class ImageStore:
             try:
                 _write(path, content)
             except OSError as error:
-                raise (StoreFull if error.errno == errno.ENOSPC else StorageError)(
-                    f"{path.name}: {error.strerror}"
-                ) from error
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    self._full()
+                    raise StoreFull("The disk that holds the pictures is full.") from error
+                raise StorageError(f"{path.name}: {error.strerror}") from error
         return sha256
 
     def path(self, sha256: str) -> Path:
@@ -69,9 +71,7 @@ class ImageStore:
 
 
 def _write(path: Path, content: bytes) -> None:
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sync(path.parent.parent)
+    _make(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -83,6 +83,14 @@ def _write(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def _make(folder: Path) -> None:
+    """The folder, its own name as durable as what will lie in it."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

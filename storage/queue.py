@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import accounts, counters, fairness, rows, schema, transitions
 from storage.database import shielded
+from storage.disk import check_floor
 from storage.errors import LostClaim, UserError
 from storage.events import Kind
 from storage.job import FINAL, Caller, Job, Outcome, Reason, Request, Result, State
@@ -32,11 +33,15 @@ class Queue(Lookup):
 
     @shielded
     async def submit(self, request: Request, *, now: float | None = None) -> Job:
-        """A durable job; the same `event_key` again is the same job. UserError: may not, or names no known job."""
+        """A durable job; the same `event_key` again is the same job.
+
+        UserError: may not, or names no known job. StoreFull: the disk is nearly full.
+        """
         at = self._clock() if now is None else now
         async with self._db.write() as connection:
             if (known := await _by_event_key(connection, request.event_key)) is not None:
                 return known
+            check_floor((self._db.path.parent, self._settings.images), self._settings.disk_floor_mb)
             for name in (request.parent, request.again_of):
                 if name is not None and not await _row(connection, name):
                     raise UserError(f"No job {name!r} is known here; `history` lists yours.")

@@ -36,6 +36,8 @@ class StoreSettings(BaseSettings):
     room: int = Field(8, ge=1)  # jobs an engine runs at once
     cap: int = Field(6, ge=1)  # how many of them may be one person's
     queued_limit: int = Field(1_000, ge=1)  # waiting jobs of one person, unless an admin set another number
+    disk_floor_mb: int = Field(256, ge=0)  # with less free nothing new is accepted; what runs may end
+    ballast_mb: int = Field(64, ge=0)  # a file that is thrown out when the disk is full all the same
     busy_s: float = Field(5.0, gt=0)  # how long a writer waits for the lock, each try
 
     @classmethod

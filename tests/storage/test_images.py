@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StorageError
+from storage.errors import StorageError, StoreFull
 from storage.images import DAY_S, ImageStore
 
 
@@ -48,8 +48,10 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "fsync", full)
     (tmp_path / hashlib.sha256(b"pixels").hexdigest()[:2]).mkdir()
-    with pytest.raises(StorageError, match="No space left"):
-        ImageStore(tmp_path).put(b"pixels")
+    told: list[str] = []
+    with pytest.raises(StoreFull, match="full"):
+        ImageStore(tmp_path, full=lambda: told.append("full")).put(b"pixels")
+    assert told == ["full"]
     assert not list(tmp_path.rglob("*.*"))
 
 
