@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.add_typer(packs, name="packs")
     app.command()(doctor)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
+        evaluate
+    )
 
 
 def engine(*words: str, json: bool) -> int:
@@ -56,3 +59,8 @@ def doctor(json: Json = False) -> int:
 
     well = examine(json=json)
     return engine("doctor", json=json) or (0 if well else 1)
+
+
+def evaluate(words: typer.Context, json: Json = False) -> int:
+    """Compare methods: prompts x seeds x ways, with tables and plots; `evaluate --help` names the options."""
+    return engine("evaluate", *words.args, json=json)

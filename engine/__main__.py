@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from engine.errors import DeviceBusy
+from engine.evaluate import add_arguments as evaluation_words
 from engine.packs import Pack, find_packs
 from engine.settings import EngineSettings
 from storage.database import Database
@@ -57,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     catalog.add_argument("what", choices=("list", "info", "verify"))
     catalog.add_argument("name", nargs="?")
     doctor = verbs.add_parser("doctor", help="the device and what it can do")
-    for sub in (catalog, doctor):
+    evaluation = verbs.add_parser("evaluate", help="methods compared: prompts x seeds x ways")
+    evaluation_words(evaluation)
+    for sub in (catalog, doctor, evaluation):
         sub.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -85,6 +88,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
     home = StoreSettings.load().home
     folders = catalog.Folders(kept=home / PACKS, cache=home / CACHE)
+    if arguments.verb == "evaluate":
+        from engine.evaluate.command import evaluate
+
+        return evaluate(settings, folders, arguments)
     if arguments.verb == "packs":
         return catalog.packs(settings, folders, arguments.what, arguments.name, as_json=arguments.json)
     return catalog.doctor(settings, folders, as_json=arguments.json)
