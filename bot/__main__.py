@@ -12,6 +12,7 @@ from bot.absence import Absence
 from bot.adapter import Adapter
 from bot.delivery import Delivery
 from bot.house import House
+from bot.housekeeping import Housekeeping
 from bot.local_adapter import LocalAdapter
 from bot.settings import BotSettings
 from bot.store import open_store
@@ -31,6 +32,7 @@ async def run(settings: BotSettings) -> None:
             store.database.broke(),
             Delivery(store, {adapter.surface: adapter for adapter in adapters}).run(),
             Absence(store).run(),
+            Housekeeping(store).run(),
             *(adapter.run() for adapter in adapters),
         ]
         tasks = [asyncio.create_task(work) for work in works]

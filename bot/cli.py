@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from bot import cli_admin, cli_engine, cli_jobs
-from bot.options import As, Engine, Guild
+from bot.options import As, Engine, Guild, Json
 
 app = typer.Typer(
     name="dreambot",
@@ -33,6 +35,17 @@ def chat(name: As = None, guild: Guild = "local", engine: Engine = None) -> int:
     from bot.chat import chat as talk
 
     return session.run(talk, name=name, guild=guild, engine=engine)
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder that is not there yet.", show_default=False)],
+    json: Json = False,
+) -> int:
+    """Copy the store and its pictures, while everything runs, and check the copy."""
+    from bot.backup import backup as copy
+
+    return copy(path, json=json)
 
 
 @app.command()

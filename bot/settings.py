@@ -28,6 +28,8 @@ class BotSettings(StoreSettings):
     slack_signing_secret: SecretStr | None = None  # HTTP mode
     progress_s: float = Field(2.0, ge=0)  # at most one progress edit a message in so long
     shown_side: int = Field(256, ge=1, le=4096)  # smaller pictures are enlarged to it where people look at them
+    keep_days: float = Field(0, ge=0)  # pictures of dreams completed longer ago are deleted; 0: they stay
+    events_days: float = Field(7, gt=0)  # progress and history of dreams over for longer are forgotten
     engine_absent_s: float = Field(10.0, gt=0)  # without an engine for so long, admins are told
 
     @field_validator("admins", mode="before")

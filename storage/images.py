@@ -6,13 +6,15 @@ between leaves a file that nobody refers to, never a job without its picture.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
 from storage.errors import StorageError, StoreFull
@@ -32,7 +34,7 @@ class ImageStore:
         """Store a picture; its sha256. Storing it again changes nothing."""
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
-        if self.read(sha256) is None:
+        if not self._young_again(sha256):
             try:
                 _write(path, content)
             except OSError as error:
@@ -56,6 +58,14 @@ class ImageStore:
             return None
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
+    def _young_again(self, sha256: str) -> bool:
+        """Whether the picture is there; if so it counts as new, so that `collect` waits for the job that wants it."""
+        with _held(self._root, fcntl.LOCK_SH):
+            if self.read(sha256) is None:
+                return False
+            os.utime(self.path(sha256))
+            return True
+
     def remove(self, digests: Iterable[str]) -> None:
         """Delete pictures that nothing refers to; one that is not there is fine."""
         for sha256 in digests:
@@ -64,10 +74,29 @@ class ImageStore:
     def collect(self, keep: Set[str], *, older_than_s: float = DAY_S, now: float | None = None) -> int:
         """Delete the files that are not in `keep` and are older than a day; how many. A young one's job may come."""
         before = (time.time() if now is None else now) - older_than_s
-        old = [path for path in self._root.glob("??/*") if path.stem not in keep and path.stat().st_mtime < before]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        return sum(self._collected(path, before) for path in self._root.glob("??/*") if path.stem not in keep)
+
+    def _collected(self, path: Path, before: float) -> bool:
+        """One file, looked at and deleted while nobody can find it and count on it."""
+        with _held(self._root, fcntl.LOCK_EX), contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+                return True
+        return False
+
+
+@contextlib.contextmanager
+def _held(root: Path, how: int) -> Iterator[None]:
+    """The folder's lock, shared by who finds pictures, alone for who deletes one; a dead process holds none."""
+    if not root.is_dir():
+        yield
+        return
+    handle = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, which is not here
+os.environ.setdefault("DREAMBOT_BALLAST_MB", "0")  # a test's home is small
 
 from collections.abc import AsyncIterator
 from pathlib import Path
