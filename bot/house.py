@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,6 +26,7 @@ class House:
     phrases: Phrases
     gestures: Gestures
     picture: Callable[[str], Path]  # a card's image digest to its PNG
+    readdress: Callable[[str, str, str], Awaitable[None]]  # job, old and new reply_to: its message is known now
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -37,4 +38,5 @@ class House:
             phrases=Phrases(commands, admin),
             gestures=Gestures(commands),
             picture=store.images.path,
+            readdress=store.outbox.readdress,
         )

@@ -23,6 +23,8 @@ class BotSettings(StoreSettings):
 
     admins: frozenset[str] = frozenset()
     discord_token: SecretStr | None = None
+    discord_shards: int | None = Field(None, ge=1)  # from 2,500 guilds on; one connection without it
+    discord_api: str | None = None  # a Discord on this machine, for tests: http://127.0.0.1:PORT
     slack_bot_token: SecretStr | None = None  # xoxb-…
     slack_app_token: SecretStr | None = None  # xapp-…: Socket Mode
     slack_signing_secret: SecretStr | None = None  # HTTP mode

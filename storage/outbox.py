@@ -97,3 +97,15 @@ class Outbox:
         still = update(schema.outbox).where(one.id == letter_id, one.sent_at.is_(None))
         async with self._db.write() as connection:
             await connection.execute(still.values(attempts=one.attempts + 1, error=error, retry_at=retry_at))
+
+    @shielded
+    async def readdress(self, job: str, old: str, new: str) -> None:
+        """A job's reply, and its letter if still owed, goes to `new`, unless its address is not `old`."""
+        one, letter = schema.job.c, schema.outbox.c
+        async with self._db.write() as connection:
+            await connection.execute(update(schema.job).where(one.id == job, one.reply_to == old).values(reply_to=new))
+            await connection.execute(
+                update(schema.outbox)
+                .where(letter.job == job, letter.reply_to == old, letter.sent_at.is_(None))
+                .values(reply_to=new)
+            )
