@@ -47,7 +47,7 @@ def surfaces(settings: BotSettings, house: House) -> list[Adapter]:
     adapters: list[Adapter] = [LocalAdapter(settings.home)]
     if settings.discord_token is not None:
         adapters.append(_made("bot.discord_adapter", "DiscordAdapter", settings, house))
-    if settings.slack_bot_token is not None:
+    if settings.slack_bot_token is not None or settings.slack_client_id is not None:
         adapters.append(_made("bot.slack_adapter", "SlackAdapter", settings, house))
     return adapters
 

@@ -18,7 +18,7 @@ class BotSettings(StoreSettings):
     """DREAMBOT_ADMINS is a list of names: `ada, slack:U123`; a bare name is one of the local surface."""
 
     secret: ClassVar[frozenset[str]] = frozenset(
-        {"discord_token", "slack_bot_token", "slack_app_token", "slack_signing_secret"}
+        {"discord_token", "slack_bot_token", "slack_app_token", "slack_signing_secret", "slack_client_secret"}
     )
 
     admins: frozenset[str] = frozenset()
@@ -28,6 +28,12 @@ class BotSettings(StoreSettings):
     slack_bot_token: SecretStr | None = None  # xoxb-…
     slack_app_token: SecretStr | None = None  # xapp-…: Socket Mode
     slack_signing_secret: SecretStr | None = None  # HTTP mode
+    slack_client_id: str | None = None  # with the secret: other workspaces may install the app
+    slack_client_secret: SecretStr | None = None
+    slack_redirect_url: str | None = None  # where Slack sends people back to, as the world sees our port
+    slack_http_host: str = "127.0.0.1"
+    slack_http_port: int | None = Field(None, ge=1, le=65_535)  # where to listen for HTTP mode and installations
+    slack_api_url: str = "https://slack.com/api/"
     progress_s: float = Field(2.0, ge=0)  # at most one progress edit a message in so long
     shown_side: int = Field(256, ge=1, le=4096)  # smaller pictures are enlarged to it where people look at them
     keep_days: float = Field(0, ge=0)  # pictures of dreams completed longer ago are deleted; 0: they stay

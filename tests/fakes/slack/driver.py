@@ -13,7 +13,8 @@ import aiohttp
 
 from tests.fakes.slack.workspace import ADA, GENERAL
 
-PATIENCE_S = 240.0
+PATIENCE_S = 240.0  # what has not happened by then does not happen
+ANSWER_S = 60.0  # the peer answers, and its clock stands still: a lost ack would wait for ever
 Entry = dict[str, Any]
 
 
@@ -106,7 +107,7 @@ async def running() -> AsyncIterator[Slack]:
     assert child.stdout is not None
     try:
         base = (await child.stdout.readline()).decode().strip()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
             yield Slack(base, session)
     finally:
         child.kill()

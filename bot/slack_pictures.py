@@ -1,0 +1,83 @@
+"""Pictures as Slack files: uploaded once, waited for until Slack can show them.
+
+An upload is shared with nobody by itself; a message shows it in an image block, so picture, words and buttons are one
+message, and one that may be edited. Slack's `ok` to an upload means little: it works on the file later, and a block
+that shows it earlier is refused. Hence `files.info` is asked until the file has its type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.adapter import TryLater
+from bot.enlarge import enlarged
+from bot.slack_book import Book
+
+log = logging.getLogger(__name__)
+
+POLLS_S = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 2.0)
+TRIES = 2
+LATER_S = 15.0
+
+
+class NotReady(Exception):
+    """Slack took the file and never finished with it."""
+
+
+class Pictures:
+    """The store's pictures in Slack's workspaces."""
+
+    def __init__(
+        self,
+        book: Book,
+        path: Callable[[str], Path],
+        side: int,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._book = book
+        self._path = path
+        self._side = side
+        self._pause = pause
+
+    async def files(self, client: AsyncWebClient, team: str, digests: Sequence[str], name: str) -> dict[str, str]:
+        """Digest to Slack file, each ready to be shown; TryLater where Slack does not get ready. `name`: of the job."""
+        known = await self._book.uploads(team, digests)
+        for number, digest in enumerate(digests, start=1):
+            if digest not in known:
+                known[digest] = await self._upload(client, digest, f"{name}-{number}.png")
+                await self._book.uploaded(team, digest, known[digest])
+        return known
+
+    async def forget(self, team: str, digests: Sequence[str]) -> None:
+        """Slack does not show these files: the next time they are uploaded anew."""
+        await self._book.forget_uploads(team, digests)
+
+    async def _upload(self, client: AsyncWebClient, digest: str, filename: str) -> str:
+        content = await asyncio.to_thread(self._shown, digest)
+        for attempt in range(1, TRIES + 1):
+            answer = await client.files_upload_v2(filename=filename, content=content, title=filename)
+            file = str(answer["files"][0]["id"])
+            try:
+                await self._ready(client, file)
+            except NotReady:
+                log.warning("Slack did not get ready with %s (try %d)", filename, attempt)
+            else:
+                return file
+        raise TryLater(LATER_S, "Slack does not get ready with a picture")
+
+    async def _ready(self, client: AsyncWebClient, file: str) -> None:
+        for seconds in POLLS_S:
+            told = await client.files_info(file=file)
+            if told["file"].get("mimetype"):
+                return
+            await self._pause(seconds)
+        raise NotReady(file)
+
+    def _shown(self, digest: str) -> bytes:
+        return enlarged(self._path(digest).read_bytes(), self._side)
