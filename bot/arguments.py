@@ -29,6 +29,7 @@ Value = str | int | None
 PUBLISHED: Mapping[Parity, Mapping[str, str | int]] = {  # what a parity asks for where the person asked for nothing
     Parity.CSC2516: {"method": Method.SEARCH, "candidates": 100},
     Parity.FUSEDREAM: {"method": Method.FUSEDREAM, "candidates": 10_000, "steps": 1_000},
+    Parity.CLIP_GEN: {"method": Method.CLIPGEN, "candidates": 64},
 }
 
 

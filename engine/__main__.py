@@ -31,7 +31,6 @@ from storage.errors import DreambotError, StoreBusy, StoreFull, UserError
 from storage.feed import Feed
 from storage.heart import Heart
 from storage.images import ImageStore
-from storage.job import DREAM_METHODS
 from storage.queue import Queue
 from storage.rescue import Watch, boot, host, new_owner
 from storage.settings import StoreSettings
@@ -185,7 +184,7 @@ def _pack_row(pack: Pack, seconds_per_candidate: float) -> PackRow:
         digest=pack.digest,
         labels=len(pack.labels),
         label_names=[label.name for label in pack.labels],
-        methods=[method.value for method in DREAM_METHODS],
+        methods=[method.value for method in pack.methods],
         resolution=pack.resolution,
         offered=pack.offered,
         seconds_per_candidate=seconds_per_candidate,

@@ -105,6 +105,7 @@ def _details(pack: Pack) -> dict[str, Any]:
         "digest": pack.digest if pack.here else None,
         "scorer_digest": pack.scorer.digest if pack.here else None,
         "judge_digest": pack.judge.digest if pack.here else None,
+        "methods": [method.value for method in pack.methods] if pack.here else [],
         "sources": [file.source.place for file in pack.files if file.source],
         "label_names": [label.name for label in pack.labels],
     }

@@ -49,18 +49,21 @@ class Clip:
         room = self._tokenizer.context_length - 2
         return None if len(tokens) <= room else str(self._tokenizer.decode(tokens[:room])).strip()
 
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable."""
-        inputs = self.preprocess(images).to(self.dtype, memory_format=torch.channels_last)
+    def encode_images(self, images: Tensor, *, raw: bool = False) -> Tensor:
+        """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable.
+
+        `raw` leaves out the normalisation, as CLIP-GEN's program does by mistake.
+        """
+        inputs = self.preprocess(images, raw=raw).to(self.dtype, memory_format=torch.channels_last)
         return F.normalize(self._model.encode_image(inputs).float(), dim=-1)
 
-    def preprocess(self, images: Tensor) -> Tensor:
+    def preprocess(self, images: Tensor, *, raw: bool = False) -> Tensor:
         """Resize (bilinear; antialiased when shrinking) and normalise as CLIP was trained: (n, 3, size, size)."""
-        unit = (images.float() + 1) / 2
+        unit = images.float() if raw else (images.float() + 1) / 2
         if unit.shape[-1] != self.image_size:
             shrinking = unit.shape[-1] > self.image_size
             unit = F.interpolate(unit, size=self.image_size, mode="bilinear", antialias=shrinking)
-        return (unit - self._mean) / self._std
+        return unit if raw else (unit - self._mean) / self._std
 
 
 def _create(spec: ClipSpec) -> Any:

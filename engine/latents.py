@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,43 @@ class Latents:
     z: NDArray[np.float32]
     classes: NDArray[np.int64]
     y: NDArray[np.float32] | None = None
+    tokens: NDArray[np.int64] | None = None  # (n, length) in place of all that: pictures of `clipgen`'s VQGAN
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    @property
+    def drawn_by(self) -> str:
+        """Which network makes them pictures; latents of two networks are never computed together."""
+        return "generator" if self.tokens is None else "vqgan"
+
+    def row(self, index: int) -> Latents:
+        """One of them alone."""
+        row = slice(index, index + 1)
+        y = None if self.y is None else self.y[row]
+        tokens = None if self.tokens is None else self.tokens[row]
+        return replace(self, z=self.z[row], classes=self.classes[row], y=y, tokens=tokens)
+
+    @staticmethod
+    def of_tokens(tokens: NDArray[np.int64]) -> Latents:
+        """Pictures that are tokens (n, length), with neither z nor class."""
+        return Latents(np.zeros((len(tokens), 0), np.float32), np.zeros(len(tokens), np.int64), tokens=tokens)
 
     @staticmethod
     def stacked(parts: Sequence[Latents]) -> Latents:
         """Several as one, in order; all with a `y` of their own, or none."""
         own = [p.y for p in parts if p.y is not None]
         z, classes = np.concatenate([p.z for p in parts]), np.concatenate([p.classes for p in parts])
-        return Latents(z, classes, np.concatenate(own) if own else None)
+        drawn = [p.tokens for p in parts if p.tokens is not None]
+        return Latents(z, classes, np.concatenate(own) if own else None, np.concatenate(drawn) if drawn else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpace:
+    """What a method may know of a pack's VQGAN and GPT: tokens a picture, and what decides the pictures."""
+
+    length: int
+    digest: str
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +90,7 @@ class LatentSpace:
     truncation: float | None = None
     outside_below: float | None = None
     z_scale: float = 1.0  # of z, after the truncation
+    tokens: TokenSpace | None = None  # where the pack can do `clipgen`
 
     def label_of(self, index: int) -> str:
         """The name of a generator class."""

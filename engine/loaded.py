@@ -6,6 +6,7 @@ Knows packs, devices and dtypes; knows nothing of launches, rungs or jobs (engin
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +22,14 @@ from torch import Tensor
 from engine.clip import Clip
 from engine.errors import BadWeights
 from engine.generators import ARCHITECTURES, Generator
-from engine.generators.gpt import GPT
-from engine.generators.gpt import load as load_gpt
-from engine.generators.vqgan import VQGAN
-from engine.generators.vqgan import load as load_vqgan
-from engine.latents import Latents, LatentSpace
+from engine.latents import Latents, LatentSpace, TokenSpace
 from engine.ops import TEXT_RUNG, Tower
 from engine.packs import Pack
+from engine.pair import Pair
 from engine.settings import EngineSettings
 from engine.weights import WeightFile
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,9 @@ class LoadedPack:
         return frozen
 
     @cached_property
-    def vqgan(self) -> VQGAN:
-        """CLIP-GEN's pictures from tokens. BadWeights where the pack has none."""
-        try:
-            return load_vqgan(self._path(self.pack.vqgan, "VQGAN"), self.device.place, self.device.dtype)
-        except ValueError as error:
-            raise BadWeights(str(error)) from error
-
-    @cached_property
-    def gpt(self) -> GPT:
-        """CLIP-GEN's tokens from an embedding. BadWeights where the pack has none."""
-        try:
-            return load_gpt(self._path(self.pack.gpt, "GPT"), self.device.place, self.device.dtype)
-        except ValueError as error:
-            raise BadWeights(str(error)) from error
+    def pair(self) -> Pair:
+        """CLIP-GEN's GPT and VQGAN. BadWeights where the pack has not both."""
+        return Pair(self.pack, self.device.place, self.device.dtype)
 
     @cached_property
     def judge(self) -> Clip:
@@ -110,9 +99,11 @@ class LoadedPack:
         """Scorer or judge."""
         return self.scorer if tower is Tower.SCORER else self.judge
 
-    def draw(self, latents: Latents, rung: int) -> Tensor:
-        """Pictures (rung, 3, h, w) in [-1, 1]; rows past the latents are padding."""
+    def draw(self, latents: Latents, rung: int, *, raw: bool = False) -> Tensor:
+        """Pictures (rung, 3, h, w) in [-1, 1]; rows past the latents are padding. `raw`: see EncodeImages."""
         padding = rung - len(latents)
+        if latents.tokens is not None:
+            return self.pair.paint(np.pad(latents.tokens, ((0, padding), (0, 0))), raw=raw)
         z = np.concatenate([latents.z, np.ones((padding, self.generator.dim_z), np.float32)])
         y = self.embed(latents)
         padded = torch.cat([y, y.new_zeros(padding, y.shape[1])])
@@ -146,7 +137,17 @@ class LoadedPack:
             truncation=pack.truncation,
             z_scale=pack.z_scale,
             outside_below=pack.outside_below,
+            tokens=self._tokens(),
         )
+
+    def _tokens(self) -> TokenSpace | None:
+        pack = self.pack
+        if pack.pair_digest is None:
+            return None
+        if not pack.knows_condition:
+            log.warning("%s cannot do clipgen: its GPT was trained on another text tower than its scorer's.", pack.name)
+            return None
+        return TokenSpace(self.pair.length, pack.pair_digest)
 
     def _path(self, file: WeightFile | None, what: str) -> Path:
         if file is None:

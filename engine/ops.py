@@ -7,7 +7,7 @@ parameters, never from the load, so that a picture's bits do not depend on who e
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,6 +23,7 @@ Pixels: TypeAlias = NDArray[np.uint8]  # (n, height, width, 3), RGB
 
 RUNGS = (4, 8, 16, 32)
 TEXT_RUNG = 16  # fp32 linear layers give other bits below 16 rows (seen on x86)
+TOKEN_RUNG = 16  # one rung for all: a token that rounding flips changes all after it
 RENDER_RUNG = 1  # a kept picture is always rendered alone: the same bits in every job, at every load
 
 
@@ -69,12 +70,16 @@ class Texts:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodeImages:
-    """Image embeddings (rows, d) float16, L2-normalised, of the pictures of `latents` (reply: the array)."""
+    """Image embeddings (rows, d) float16, L2-normalised, of the pictures of `latents` (reply: the array).
+
+    `raw`: pictures go in as they are, neither cut to [-1, 1] nor normalised for CLIP, as CLIP-GEN's program has it.
+    """
 
     pack: str
     latents: Latents
     rung: int
     tower: Tower = Tower.SCORER
+    raw: bool = False
 
     @property
     def rows(self) -> int:
@@ -82,7 +87,7 @@ class EncodeImages:
 
     @property
     def key(self) -> Hashable:
-        return EncodeImages, self.pack, self.rung, self.tower
+        return EncodeImages, self.pack, self.rung, self.tower, self.latents.drawn_by, self.raw
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -123,7 +128,7 @@ class EncodeViews:
 
     @property
     def key(self) -> Hashable:
-        return EncodeViews, self.pack, self.rung, self.tower
+        return EncodeViews, self.pack, self.rung, self.tower, self.latents.drawn_by
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -143,7 +148,7 @@ class Render:
 
     @property
     def key(self) -> Hashable:
-        return Render, self.pack, self.rung
+        return Render, self.pack, self.rung, self.latents.drawn_by
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -178,7 +183,43 @@ class Slope:
     y: Floats
 
 
-Op: TypeAlias = EncodeText | EncodeImages | EncodePicture | EncodeViews | Render | Climb
+@dataclass(frozen=True, eq=False, slots=True)
+class DrawTokens:
+    """The next tokens of TOKEN_RUNG candidates of ONE text (d,), one for each of `uniforms` (TOKEN_RUNG, steps).
+
+    Reply: `Drawn`, which the next op of the same candidates hands back. Its rows fill its rung, and candidate n is
+    always row n % TOKEN_RUNG: the same tokens whatever the number of candidates and in any company. `plain`: without
+    the pack's guidance, and all that tie with the k-th token stay, as CLIP-GEN's program has it.
+    """
+
+    pack: str
+    text: Floats
+    uniforms: NDArray[np.float64]
+    so_far: Drawn | None = None
+    plain: bool = False
+
+    @property
+    def rows(self) -> int:
+        return TOKEN_RUNG
+
+    @property
+    def rung(self) -> int:
+        return TOKEN_RUNG
+
+    @property
+    def key(self) -> Hashable:
+        return DrawTokens, self.pack
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Drawn:
+    """Reply to DrawTokens: tokens (TOKEN_RUNG, so many so far) int64, and what the device keeps of them."""
+
+    tokens: NDArray[np.int64]
+    kept: Any = field(repr=False)
+
+
+Op: TypeAlias = EncodeText | EncodeImages | EncodePicture | EncodeViews | Render | Climb | DrawTokens
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -21,6 +21,8 @@ from engine.loaded import Device, LoadedPack, choose_device
 from engine.ops import (
     RUNGS,
     Climb,
+    Drawn,
+    DrawTokens,
     EncodeImages,
     EncodePicture,
     EncodeText,
@@ -83,7 +85,8 @@ def _encode_text(loaded: LoadedPack, launch: Launch) -> list[Texts]:
 def _encode_images(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeImages)]
     latents = Latents.stacked([op.latents for op in ops])
-    embeddings = loaded.tower(ops[0].tower).encode_images(loaded.draw(latents, launch.rung))
+    pictures = loaded.draw(latents, launch.rung, raw=ops[0].raw)
+    embeddings = loaded.tower(ops[0].tower).encode_images(pictures, raw=ops[0].raw)
     return _split(embeddings.half().cpu().numpy(), ops)
 
 
@@ -123,6 +126,14 @@ def _render(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
     return _split(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), ops)
 
 
+def _draw_tokens(loaded: LoadedPack, launch: Launch) -> list[Drawn]:
+    return [
+        Drawn(*loaded.pair.draw(op.text, op.uniforms, op.so_far.kept if op.so_far else None, plain=op.plain))
+        for op in launch.ops
+        if isinstance(op, DrawTokens)
+    ]
+
+
 def _climb(loaded: LoadedPack, launch: Launch) -> list[Slope]:
     return [_slope(loaded, op) for op in launch.ops if isinstance(op, Climb)]
 
@@ -148,6 +159,7 @@ COMPUTE: Mapping[type[Op], Callable[[LoadedPack, Launch], list[Any]]] = {
     EncodeViews: _encode_views,
     Render: _render,
     Climb: _climb,
+    DrawTokens: _draw_tokens,
 }
 
 

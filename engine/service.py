@@ -207,7 +207,9 @@ class Service:
         parent = await self.queue.get(job.parent) if job.parent else None
         if parent is None or job.params.method is not Method.RERANK:
             return Past(picture=picture)
-        return Past(parent, tuple(await self.queue.candidates(parent.id)), picture)
+        handed_in = parent.params.image
+        theirs = await asyncio.to_thread(self._picture, handed_in) if handed_in else None
+        return Past(parent, tuple(await self.queue.candidates(parent.id)), picture, theirs)
 
     def _picture(self, sha256: str) -> Pixels | None:
         """A picture that was handed in; None where it is gone."""

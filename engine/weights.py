@@ -1,4 +1,4 @@
-"""Weights on disk: where they lie, where they come from, checked against their digest. Nothing here reads a tensor.
+"""Weights on disk: where they lie, where they come from, checked against their digest. Nothing here runs one.
 
 A file either lies beside its pack's TOML, which then states its digest, or is pulled from a source into
 DREAMBOT_HOME/packs, where a record beside it states what the pull found (`Record`).
@@ -10,6 +10,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from safetensors import safe_open
 
 from engine.errors import BadWeights
 
@@ -98,6 +100,16 @@ class WeightFile:
         if found != self.sha256:
             raise BadWeights(f"{self.path} has sha256 {found}; its pack says {self.sha256}.")
         return self.path
+
+
+def text_tower_digest(path: Path) -> str:
+    """What decides a CLIP's text embeddings, whatever becomes of its image tower: names and numbers of all the rest."""
+    found = hashlib.sha256()
+    with safe_open(path, framework="np") as file:
+        for name in sorted(file.keys()):
+            if not name.startswith(("visual.", "logit_")):
+                found.update(f"{name}\n".encode() + file.get_tensor(name).tobytes())
+    return found.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

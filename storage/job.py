@@ -65,10 +65,11 @@ class Method(StrEnum):
 
     SEARCH = "search"  # draw candidates of a GAN, rank them by CLIP
     FUSEDREAM = "fusedream"  # mix the best candidates' latents and climb AugCLIP
+    CLIPGEN = "clipgen"  # draw candidates token by token from the prompt's CLIP embedding, rank them by CLIP
     RERANK = "rerank"  # re-order the stored candidates of an earlier job
 
 
-DREAM_METHODS = (Method.SEARCH, Method.FUSEDREAM)  # what `dream` accepts; rerank has its own command
+DREAM_METHODS = (Method.SEARCH, Method.FUSEDREAM, Method.CLIPGEN)  # what `dream` accepts; rerank has its own command
 
 
 class Parity(StrEnum):
@@ -76,9 +77,14 @@ class Parity(StrEnum):
 
     CSC2516 = "csc2516"  # of search: github.com/CapFreddy/CSC2516-Course-Project
     FUSEDREAM = "fusedream"  # of fusedream: github.com/gnobitab/FuseDream
+    CLIP_GEN = "clip-gen"  # of clipgen: github.com/HFAiLab/clip-gen
 
 
-PARITY_METHOD: Mapping[Parity, Method] = {Parity.CSC2516: Method.SEARCH, Parity.FUSEDREAM: Method.FUSEDREAM}
+PARITY_METHOD: Mapping[Parity, Method] = {
+    Parity.CSC2516: Method.SEARCH,
+    Parity.FUSEDREAM: Method.FUSEDREAM,
+    Parity.CLIP_GEN: Method.CLIPGEN,
+}
 
 
 class By(StrEnum):

@@ -193,7 +193,7 @@ def kept(logits: Tensor, choice: Choice) -> Tensor:
 def draw(logits: Tensor, uniforms: Tensor, choice: Choice) -> Tensor:
     """One token a row: where its uniform falls when the shortlist's probabilities are laid end to end, likely first."""
     values, tokens = shortlist(logits, choice)
-    ends = values.softmax(1).cumsum(1)
+    ends = values.double().softmax(1).cumsum(1)
     place = (ends <= uniforms[:, None] * ends[:, -1:]).sum(1, keepdim=True)
     last = values.isfinite().sum(1, keepdim=True) - 1  # a uniform may round to 1
     return tokens.gather(1, torch.minimum(place, last))[:, 0]
@@ -206,7 +206,7 @@ def shortlist(logits: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
     """
     values, tokens = _largest(logits.float() / choice.temperature, choice)
     if choice.top_p < 1:
-        before = functional.pad(values.softmax(1).cumsum(1), (1, -1))
+        before = functional.pad(values.double().softmax(1).cumsum(1), (1, -1))
         values = values.masked_fill(before > choice.top_p, -torch.inf)
     return values, tokens
 
@@ -224,7 +224,7 @@ def _largest(logits: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
 
 
 def _numbers(uniforms: Tensor | NDArray[np.float64], device: torch.device) -> Tensor:
-    return torch.as_tensor(uniforms).float().to(device)
+    return torch.as_tensor(uniforms).double().to(device)
 
 
 def load(

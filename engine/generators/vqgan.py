@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from engine.generators.layout import Checkpoint, Source, build
 
-GROUPS = 32  # of every normalisation, however narrow the map
 UNUSED = "discriminator."  # of training, in the published file
 
 
@@ -35,16 +34,18 @@ class Shape:
     blocks: int = 2  # residual blocks a level; the decoder has one more
     attention: tuple[int, ...] = (16,)  # the sides at which every block is followed by attention
     resolution: int = 256
+    groups: int = 32  # of every normalisation; with a channel a group a narrow map would forget its brightness
+    patch: int = 1  # pixels a side that the first layer reads, and the last paints, as channels of one cell
 
     @property
     def grid(self) -> int:
         """The side of the square of tokens."""
-        return self.resolution >> (len(self.multipliers) - 1)
+        return self.resolution // self.patch >> (len(self.multipliers) - 1)
 
     @property
     def levels(self) -> list[tuple[int, bool]]:
         """Channels of every level, and whether it attends, from the picture's side down."""
-        sides = [self.resolution >> level for level in range(len(self.multipliers))]
+        sides = [self.resolution // self.patch >> level for level in range(len(self.multipliers))]
         return [
             (self.width * times, side in self.attention) for times, side in zip(self.multipliers, sides, strict=True)
         ]
@@ -71,10 +72,11 @@ class VQGAN(nn.Module):
         self.shape, self.grid, self.resolution = shape, shape.grid, shape.resolution
         self.encoder, self.decoder, self.quantizer = Encoder(shape), Decoder(shape), Quantizer(shape)
 
-    def decode(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor, *, cut: bool = True) -> Tensor:
         """Draw tokens; what the decoder paints past white or black is cut."""
         z = self.quantizer.lookup(tokens).transpose(1, 2)
-        return self.paint(z.reshape(len(z), -1, self.grid, self.grid)).clamp(-1, 1)
+        pictures = self.paint(z.reshape(len(z), -1, self.grid, self.grid))
+        return pictures.clamp(-1, 1) if cut else pictures
 
     def paint(self, z: Tensor) -> Tensor:
         """Pictures of codes z [n, dim, grid, grid], which may lie between the table's: differentiable, not cut."""
@@ -112,18 +114,18 @@ class Encoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         into, layers = shape.width, list[nn.Module]()
-        self.conv_in = _conv(3, into)
+        self.patch, self.conv_in = shape.patch, _conv(3 * shape.patch**2, into)
         for level, (out, attends) in enumerate(shape.levels):
             layers += [Halve(into)] if level else []
-            layers += _stage(into, out, shape.blocks, attends)
+            layers += _stage(into, out, shape.blocks, attends, shape.groups)
             into = out
-        self.down, self.mid = nn.Sequential(*layers), _middle(into)
+        self.down, self.mid = nn.Sequential(*layers), _middle(into, shape.groups)
         last = (_conv(into, shape.dim), nn.Conv2d(shape.dim, shape.dim, 1))
-        self.final = nn.Sequential(nn.GroupNorm(GROUPS, into), nn.SiLU(), *last)
+        self.final = nn.Sequential(nn.GroupNorm(shape.groups, into), nn.SiLU(), *last)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, 3, side, side] to [n, dim, grid, grid]."""
-        z: Tensor = self.final(self.mid(self.down(self.conv_in(x))))
+        z: Tensor = self.final(self.mid(self.down(self.conv_in(functional.pixel_unshuffle(x, self.patch)))))
         return z
 
 
@@ -133,28 +135,29 @@ class Decoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         into, layers = shape.levels[-1][0], list[nn.Module]()
+        self.patch = shape.patch
         self.quant_conv_in = nn.Conv2d(shape.dim, shape.dim, 1)
-        self.conv_in, self.mid = _conv(shape.dim, into), _middle(into)
+        self.conv_in, self.mid = _conv(shape.dim, into), _middle(into, shape.groups)
         for level, (out, attends) in enumerate(reversed(shape.levels)):
             layers += [Double(into)] if level else []
-            layers += _stage(into, out, shape.blocks + 1, attends)
+            layers += _stage(into, out, shape.blocks + 1, attends, shape.groups)
             into = out
         self.up = nn.Sequential(*layers)
-        self.final = nn.Sequential(nn.GroupNorm(GROUPS, into), nn.SiLU(), _conv(into, 3))
+        self.final = nn.Sequential(nn.GroupNorm(shape.groups, into), nn.SiLU(), _conv(into, 3 * shape.patch**2))
 
     def forward(self, z: Tensor) -> Tensor:
         """[n, dim, grid, grid] to [n, 3, side, side]."""
-        x: Tensor = self.final(self.up(self.mid(self.conv_in(self.quant_conv_in(z)))))
-        return x
+        x = self.final(self.up(self.mid(self.conv_in(self.quant_conv_in(z)))))
+        return functional.pixel_shuffle(x, self.patch)
 
 
 class Residual(nn.Module):
     """Normalise, rectify, convolve, twice; the file numbers these layers, and 5 was training's dropout."""
 
-    def __init__(self, into: int, out: int) -> None:
+    def __init__(self, into: int, out: int, groups: int = 32) -> None:
         super().__init__()
-        first = (nn.GroupNorm(GROUPS, into), nn.SiLU(), _conv(into, out))
-        self.block = nn.Sequential(*first, nn.GroupNorm(GROUPS, out), nn.SiLU(), nn.Identity(), _conv(out, out))
+        first = (nn.GroupNorm(groups, into), nn.SiLU(), _conv(into, out))
+        self.block = nn.Sequential(*first, nn.GroupNorm(groups, out), nn.SiLU(), nn.Identity(), _conv(out, out))
         self.shortcut = nn.Identity() if into == out else nn.Conv2d(into, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -166,9 +169,9 @@ class Residual(nn.Module):
 class Attend(nn.Module):
     """Every cell looks at every other, with one head."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int = 32) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.norm = nn.GroupNorm(groups, channels)
         self.attn = nn.MultiheadAttention(channels, 1, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -204,16 +207,17 @@ class Double(nn.Module):
         return out
 
 
-def _stage(into: int, out: int, blocks: int, attends: bool) -> list[nn.Module]:
+def _stage(into: int, out: int, blocks: int, attends: bool, groups: int) -> list[nn.Module]:
     """One level's blocks, the first of which changes the channels."""
     layers: list[nn.Module] = []
     for block in range(blocks):
-        layers += [Residual(into if block == 0 else out, out), *([Attend(out)] if attends else [])]
+        layers += [Residual(into if block == 0 else out, out, groups), *([Attend(out, groups)] if attends else [])]
     return layers
 
 
-def _middle(channels: int) -> nn.Sequential:
-    return nn.Sequential(Residual(channels, channels), Attend(channels), Residual(channels, channels))
+def _middle(channels: int, groups: int) -> nn.Sequential:
+    attend = Attend(channels, groups)
+    return nn.Sequential(Residual(channels, channels, groups), attend, Residual(channels, channels, groups))
 
 
 def _conv(into: int, out: int) -> nn.Conv2d:

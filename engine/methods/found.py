@@ -42,11 +42,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """What a job needs of the store: the job it re-orders, with its candidates; a picture (h, w, 3) handed in."""
+    """What a job needs of the store: the job it re-orders, with its candidates; a picture (h, w, 3) handed in.
+
+    `theirs`: the picture that was handed in with the job that is re-ordered.
+    """
 
     parent: Job | None = None
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
     picture: Pixels | None = field(default=None, repr=False)
+    theirs: Pixels | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,10 @@ def base_recipe(job: Job, space: LatentSpace) -> dict[str, Any]:
 
 
 def encode_images(
-    space: LatentSpace, latents: Latents, rung: int, tower: Tower = Tower.SCORER
+    space: LatentSpace, latents: Latents, rung: int, tower: Tower = Tower.SCORER, *, raw: bool = False
 ) -> Ask[NDArray[np.float16]]:
-    """Image embeddings (n, d) float16 of the pictures of `latents`, n at most `rung`."""
-    embeddings: NDArray[np.float16] = yield EncodeImages(space.pack, latents, rung, tower)
+    """Image embeddings (n, d) float16 of the pictures of `latents`, n at most `rung`; `raw`: see EncodeImages."""
+    embeddings: NDArray[np.float16] = yield EncodeImages(space.pack, latents, rung, tower, raw)
     return embeddings
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.latents import Latents, LatentSpace
+from engine.methods import clipgen
 from engine.methods.found import (
     Found,
     Past,
@@ -26,9 +27,9 @@ from engine.methods.found import (
     render,
 )
 from engine.methods.target import encode_target
-from engine.ops import Ask, Floats, Progress, Tower, rung_for
+from engine.ops import TOKEN_RUNG, Ask, Floats, Progress, Tower, rung_for
 from storage.errors import UserError
-from storage.job import By, Candidate, Job
+from storage.job import By, Candidate, Job, Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Earlier:
 
     parent: Job
     candidates: tuple[Candidate, ...] = field(repr=False)
+    theirs: Past  # what that job needed itself
 
 
 FIELD = {By.CLIP: "clip_score", By.AUGCLIP: "augclip_score", By.JUDGE: "judge_score"}
@@ -75,7 +77,8 @@ def _by_judge(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candi
     scored: list[Candidate] = []
     for first in range(0, total, rung):
         some = drawn[first : first + rung]
-        embeddings = yield from encode_images(space, _latents(past, space, some), rung, Tower.JUDGE)
+        latents = yield from _again(past, space, some)
+        embeddings = yield from encode_images(space, latents, rung, Tower.JUDGE)
         judged = cosines(embeddings, text)
         scored += [_scored(c, judge_score=float(score)) for c, score in zip(some, judged, strict=True)]
         yield Progress(len(scored), total)
@@ -85,10 +88,13 @@ def _by_judge(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candi
 def _by_augclip(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:
     scored: list[Candidate] = []
     drawn = _drawn(past)
-    for candidate in drawn:
-        views = yield from encode_views(space, _latents(past, space, [candidate]))
-        scored.append(_scored(candidate, augclip_score=float(cosines(views, text).mean())))
-        yield Progress(len(scored), len(drawn))
+    for first in range(0, len(drawn), TOKEN_RUNG):
+        some = drawn[first : first + TOKEN_RUNG]
+        latents = yield from _again(past, space, some)
+        for row, candidate in enumerate(some):
+            views = yield from encode_views(space, latents.row(row))
+            scored.append(_scored(candidate, augclip_score=float(cosines(views, text).mean())))
+            yield Progress(len(scored), len(drawn))
     return scored
 
 
@@ -97,7 +103,9 @@ MEASURES = {By.CLIP: _by_clip, By.JUDGE: _by_judge, By.AUGCLIP: _by_augclip}
 
 def _picture(past: Earlier, space: LatentSpace, chosen: Candidate) -> Ask[Picture]:
     stored = next((image for image in past.parent.images if image.candidate == chosen.number), None)
-    pixels = None if stored else (yield from render(space, _latents(past, space, [chosen])))
+    pixels = None
+    if stored is None:
+        pixels = yield from render(space, (yield from _again(past, space, [chosen])))
     return Picture(
         candidate=chosen.number,
         label=chosen.label,
@@ -109,7 +117,10 @@ def _picture(past: Earlier, space: LatentSpace, chosen: Candidate) -> Ask[Pictur
     )
 
 
-def _latents(past: Earlier, space: LatentSpace, chosen: Sequence[Candidate]) -> Latents:
+def _again(past: Earlier, space: LatentSpace, chosen: Sequence[Candidate]) -> Ask[Latents]:
+    """Candidates of the earlier job once more, from their numbers."""
+    if past.parent.params.method is Method.CLIPGEN:
+        return (yield from clipgen.redraw(past.parent, space, past.theirs, [c.number for c in chosen]))
     return Latents.stacked([space.redraw(past.parent.params.seed, candidate) for candidate in chosen])
 
 
@@ -122,7 +133,7 @@ def _scored(candidate: Candidate, **score: float) -> Candidate:
 def _needed(past: Past | None) -> Earlier:
     if past is None or past.parent is None or not past.candidates:
         raise UserError("A rerank needs a completed job whose candidates are stored; this one has none.")
-    return Earlier(past.parent, past.candidates)
+    return Earlier(past.parent, past.candidates, Past(picture=past.theirs))
 
 
 def _drawn(past: Earlier) -> list[Candidate]:

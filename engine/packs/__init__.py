@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import UnknownPack
-from engine.packs.pack import ClipSpec, Label, Pack
+from engine.packs.pack import ClipSpec, Drawing, Label, Pack
 from engine.packs.toml import read_pack
 
 HERE = Path(__file__).parent
 
-__all__ = ["HERE", "ClipSpec", "Label", "Pack", "find_packs", "pick", "read_pack"]
+__all__ = ["HERE", "ClipSpec", "Drawing", "Label", "Pack", "find_packs", "pick", "read_pack"]
 
 
 def find_packs(extra: Path | None = None, kept: Path | None = None) -> dict[str, Pack]:

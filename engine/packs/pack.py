@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from engine.weights import WeightFile, sha256_of
+from engine.weights import WeightFile, sha256_of, text_tower_digest
+from storage.job import DREAM_METHODS, Method
 from storage.recipe import canonical
 
 
@@ -42,6 +43,23 @@ class ClipSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """How CLIP-GEN's tokens are drawn from its GPT's logits (engine.generators.gpt.Choice): the paper's by default.
+
+    `guidance` above 1 moves logits away from those without a condition, for a GPT that has learned what those are.
+    `condition` is the digest of the text tower whose embeddings it has learned to follow; None: not recorded. `heads`
+    of the GPT cannot be read off its weights where a head has not 64 channels.
+    """
+
+    heads: int | None = None
+    top_k: int = 500
+    top_p: float = 0.95
+    temperature: float = 1.0
+    guidance: float = 1.0
+    condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pack:
     """One pack as its TOML says.
 
@@ -70,6 +88,7 @@ class Pack:
     words: WeightFile | None = None
     vqgan: WeightFile | None = None
     gpt: WeightFile | None = None
+    drawing: Drawing = Drawing()  # of the GPT's tokens; stands in the TOML's [gpt]
     labels_file: Path | None = None  # where the labels stand that a pull brings
 
     @property
@@ -104,6 +123,27 @@ class Pack:
         decisive |= {"z_scale": self.z_scale} if self.z_scale != 1 else {}
         decisive |= {"options": dict(self.options)} if self.options else {}
         return hashlib.sha256(canonical(decisive).encode()).hexdigest()
+
+    @property
+    def pair_digest(self) -> str | None:
+        """What decides a picture of `clipgen`, given a seed and a prompt; None where the pack has not both networks."""
+        if self.vqgan is None or self.gpt is None:
+            return None
+        decisive = {"vqgan": self.vqgan.sha256, "gpt": self.gpt.sha256, "drawing": asdict(self.drawing)}
+        return hashlib.sha256(canonical(decisive).encode()).hexdigest()
+
+    @property
+    def knows_condition(self) -> bool:
+        """Was the GPT trained on embeddings of this very text tower, as far as that was recorded?"""
+        condition = self.drawing.condition
+        return condition is None or condition == text_tower_digest(self.scorer.weights.path)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The ways to dream that it can do."""
+        tokens = self.pair_digest is not None and self.knows_condition
+        able = {method: tokens if method is Method.CLIPGEN else self.generator is not None for method in DREAM_METHODS}
+        return tuple(method for method in DREAM_METHODS if able[method])
 
     def verify(self) -> None:
         """BadWeights unless every file of the pack is what its TOML, or the record of its pull, says."""

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.errors import BadWeights
-from engine.packs.pack import ClipSpec, Label, Pack
+from engine.packs.pack import ClipSpec, Drawing, Label, Pack
 from engine.weights import Record, Source, WeightFile
 
 IMAGENET = "imagenet"  # labels = "imagenet": the thousand names that a pull writes down
@@ -19,8 +19,9 @@ OPTIONS = {  # of every architecture: keyword arguments of its loader in engine.
     "sagan": frozenset[str](),
     "clip-gen": frozenset[str](),  # a VQGAN and a GPT, no generator
 }
-KEYS = frozenset(Pack.__slots__) - {"labels_file"}
+KEYS = frozenset(Pack.__slots__) - {"labels_file", "drawing"}
 FILE_KEYS = frozenset({"file", "source", "sha256", "size", "about_mb", "inside"})
+DRAWING_KEYS = frozenset(Drawing.__slots__)
 CLIP_KEYS = FILE_KEYS | {"model", "tag", "config", "merges"}
 
 
@@ -52,7 +53,8 @@ class _Reading:
             labels_file=self.labels_file if raw["labels"] == IMAGENET else None,
             generator=self.optional(raw, "generator"),
             vqgan=self.optional(raw, "vqgan"),
-            gpt=self.optional(raw, "gpt"),
+            gpt=self.optional(raw, "gpt", DRAWING_KEYS),
+            drawing=Drawing(**{name: value for name, value in raw.get("gpt", {}).items() if name in DRAWING_KEYS}),
             words=self.optional(raw, "words"),
             scorer=self.clip(raw["scorer"]),
             judge=self.clip(raw["judge"]),
@@ -82,9 +84,9 @@ class _Reading:
             raise ValueError("two labels have the same name")
         return labels
 
-    def optional(self, raw: dict[str, Any], table: str) -> WeightFile | None:
-        """A table that a pack may do without."""
-        return self.file(raw[table], FILE_KEYS, table) if table in raw else None
+    def optional(self, raw: dict[str, Any], table: str, more: frozenset[str] = frozenset()) -> WeightFile | None:
+        """A table that a pack may do without; `more` keys of it are not the file's."""
+        return self.file(raw[table], FILE_KEYS | more, table) if table in raw else None
 
     def file(self, raw: dict[str, Any], known: frozenset[str], table: str) -> WeightFile:
         """A file beside the TOML with its digest, or one that comes from elsewhere, as the record of its pull says."""

@@ -15,6 +15,8 @@ VERBS = {
     "text": ("engine.training.train_text", "train the text tower on cached features"),
     "scorer": ("engine.training.train_clip", "train the CLIP that ranks and steers"),
     "judge": ("engine.training.train_clip", "train the CLIP that only measures"),
+    "vqgan": ("engine.training.train_vqgan", "train clipgen's codes: pictures to tokens and back"),
+    "gpt": ("engine.training.train_gpt", "train clipgen's drawing of tokens from an embedding"),
     "merges": ("engine.training.merges", "cut the CLIPs' tokenizer to their words"),
     "clip-figures": ("engine.training.evaluate_clip", "measure the shipped CLIPs alone"),
     "evaluate": ("engine.training.evaluate", "measure the shipped weights"),

@@ -82,14 +82,15 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 
 
 class Keeper:
-    """Counts steps, keeps a checkpoint every two minutes and at the end, and says how it goes."""
+    """Counts steps, keeps a checkpoint every two minutes and at the end, says how it goes, and heeds a stop file."""
 
     def __init__(self, chosen: Options, parts: Mapping[str, Any]) -> None:
         self.parts, self.path, self.step = parts, chosen.out / "checkpoint.pt", 0
         self.until = time.monotonic() + 60 * chosen.minutes
-        self.log = chosen.out / "log.jsonl"
+        self.log, self.stop = chosen.out / "log.jsonl", chosen.out / "stop"
         self._recent: list[Mapping[str, float]] = []
         chosen.out.mkdir(parents=True, exist_ok=True)
+        self.stop.unlink(missing_ok=True)
         if chosen.resume and self.path.is_file():
             kept = torch.load(self.path, map_location=chosen.device, weights_only=True)
             for name, part in parts.items():
@@ -101,7 +102,7 @@ class Keeper:
         """The steps that are left, while there is time."""
         kept = said = time.monotonic()
         first = self.step
-        while self.step < count and time.monotonic() < self.until:
+        while self.step < count and time.monotonic() < self.until and not self.stop.exists():
             yield self.step
             self.step += 1
             now = time.monotonic()

@@ -10,11 +10,14 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
+from engine.generators import gpt, vqgan
 from engine.generators.embedded import EmbeddedGenerator, Shape
-from engine.weights import sha256_of
+from engine.weights import sha256_of, text_tower_digest
 
 LABELS = ("lemon", "barn", "lion", "goldfish", "teapot")
 VARIANTS = 2
+CODES = vqgan.Shape(40, 8, 8, (1, 2), 1, (), 64, groups=4, patch=8)  # 4 x 4 tokens
+SIZE = gpt.Size(codes=40, length=16, condition=32, width=16, hidden=32, depth=2, heads=2)
 MERGES = "#version: tiny\nt h\nth e</w>"
 CLIP = {
     "embed_dim": 32,
@@ -30,8 +33,20 @@ def make_tiny_pack(folder: Path, name: str = "tiny") -> Path:
     generator = _generator(folder / f"{name}-generator.safetensors")
     clips = {tower: _clip(folder, f"{name}-{tower}", seed) for tower, seed in (("scorer", 1), ("judge", 2))}
     toml = folder / f"{name}.toml"
-    toml.write_text(_toml(name, generator, clips))
+    toml.write_text(_toml(name, generator, clips) + "\n".join(_pair(folder, name, clips["scorer"])) + "\n")
     return toml
+
+
+def _pair(folder: Path, name: str, scorer: Path) -> list[str]:
+    """The VQGAN and the GPT of `clipgen`, with guidance, as they stand in the TOML."""
+    torch.manual_seed(3)
+    codes, tokens = vqgan.VQGAN(CODES), gpt.GPT(SIZE)
+    torch.nn.init.normal_(tokens.cond_proj.weight, std=3.0)
+    paths = folder / f"{name}-vqgan.safetensors", folder / f"{name}-gpt.safetensors"
+    save_file(codes.state_dict(), paths[0], CODES.to_metadata())
+    save_file(tokens.state_dict(), paths[1])
+    choice = ["heads = 2", "guidance = 2.0", f'condition = "{text_tower_digest(scorer)}"']
+    return [*_file("vqgan", paths[0]), *_file("gpt", paths[1]), *choice]
 
 
 def _generator(path: Path) -> Path:
