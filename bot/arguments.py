@@ -41,7 +41,7 @@ class Words:
     options: Mapping[str, str]
 
 
-def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT) -> Params:
+def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT, bank: bool = True) -> Params:
     """Params of a dream; an option that is missing or None takes its default, and the seed is drawn."""
     given = {name: value for name, value in options.items() if value is not None}
     parity = choice("parity", given["parity"], Parity) if "parity" in given else None
@@ -62,6 +62,7 @@ def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT
         top_k=_number("top_k", given["top-k"]) if "top-k" in given else None,
         steps=_number("steps", given.get("steps", 150)),
         keep=_number("keep", given["keep"]) if "keep" in given else min(keep, candidates),
+        bank=bank,
     )
     return _checked(params)
 

@@ -16,12 +16,16 @@ from bot.options import Json
 ENGINE = (sys.executable, "-m", "engine")
 
 packs = typer.Typer(help="The generators at hand.", no_args_is_help=True)
+bank = typer.Typer(help="What was drawn before anybody asked.", no_args_is_help=True)
 Pack = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+
+BankPack = Annotated[str, typer.Option("--pack", metavar="NAME", help="Which generator.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.add_typer(packs, name="packs")
+    app.add_typer(bank, name="bank")
     app.command()(doctor)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
         evaluate
@@ -51,6 +55,22 @@ def packs_info(pack: Pack, json: Json = False) -> int:
 def packs_verify(pack: Pack, json: Json = False) -> int:
     """Check a pack's files against their digests."""
     return engine("packs", "verify", pack, json=json)
+
+
+@bank.command("build")
+def bank_build(
+    size: Annotated[int, typer.Option("--size", metavar="N", help="Draws to keep; whole blocks of 256.")] = 8_192,
+    pack: BankPack = "embedded",
+    json: Json = False,
+) -> int:
+    """Compute a pack's bank up to a size; a stop loses at most the last block."""
+    return engine("bank", "build", "--pack", pack, "--size", str(size), json=json)
+
+
+@bank.command("info")
+def bank_info(pack: BankPack = "embedded", json: Json = False) -> int:
+    """Show how large a pack's bank is and where it lies."""
+    return engine("bank", "info", "--pack", pack, json=json)
 
 
 def doctor(json: Json = False) -> int:

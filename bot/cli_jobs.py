@@ -32,6 +32,7 @@ def dream(
         str | None, typer.Option("--parity", metavar="NAME", help="csc2516, fusedream, clip-gen")
     ] = None,
     image: Image = None,
+    no_bank: Annotated[bool, typer.Option("--no-bank", help="Draw afresh, as published.")] = False,
     out: Out = None,
     json: Json = False,
     no_wait: NoWait = False,
@@ -52,7 +53,7 @@ def dream(
         "keep": keep,
         "parity": parity,
     }
-    params = arguments.dream(prompt, options, keep=arguments.KEEP_IN_TERMINAL)
+    params = arguments.dream(prompt, options, keep=arguments.KEEP_IN_TERMINAL, bank=not no_bank)
     return session.run(
         lambda s: in_person.dream(s, in_person.with_image(s, params, image), out=out, wait=not no_wait),
         name=name,

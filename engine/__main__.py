@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from engine.errors import DeviceBusy
 from engine.evaluate import add_arguments as evaluation_words
 from engine.packs import Pack, find_packs
-from engine.settings import EngineSettings
+from engine.settings import DEFAULT_SIZE, EngineSettings
 from storage.database import Database
 from storage.disk import drop_ballast
 from storage.engines import EngineRow, Engines, PackRow
@@ -59,7 +59,11 @@ def main(argv: list[str] | None = None) -> int:
     doctor = verbs.add_parser("doctor", help="the device and what it can do")
     evaluation = verbs.add_parser("evaluate", help="methods compared: prompts x seeds x ways")
     evaluation_words(evaluation)
-    for sub in (catalog, doctor, evaluation):
+    bank = verbs.add_parser("bank", help="the latent banks")
+    bank.add_argument("what", choices=("build", "info"))
+    bank.add_argument("--pack", default="embedded")
+    bank.add_argument("--size", type=int, default=DEFAULT_SIZE)
+    for sub in (catalog, doctor, evaluation, bank):
         sub.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -91,6 +95,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from engine.evaluate.command import evaluate
 
         return evaluate(settings, folders, arguments)
+    if arguments.verb == "bank":
+        from engine import bank_verbs
+
+        return bank_verbs.bank(settings, folders, arguments)
     if arguments.verb == "packs":
         return catalog.packs(settings, folders, arguments.what, arguments.name, as_json=arguments.json)
     return catalog.doctor(settings, folders, as_json=arguments.json)
@@ -101,6 +109,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
     async with Database.open(store) as database:
         queue, feed = Queue(database, store), Feed(database, store.poll_s)
         await _while_drained(queue, feed)
+        from engine.growing import Growth
         from engine.runner import ModelRunner, choose_device  # torch: seconds to import, so not before it is needed
         from engine.service import Service
 
@@ -120,6 +129,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 owner=owner,
                 room=store.room,
                 settings=settings,
+                grow=Growth(lambda: runner.drawing, runner.space, runner.run, settings.bank).step,
             )
             for pack in packs.values():
                 seconds = await asyncio.to_thread(runner.warm_up, pack.name) if pack.offered and pack.shipped else 0.0

@@ -81,9 +81,10 @@ class Batcher:
         return seat
 
     def step(self) -> list[Happening]:
-        """One turn over all running jobs: resume them, launch what they ask for, tell what happened."""
-        self._resume()
+        """One turn over all running jobs: launch what they ask for, resume those it served, tell what happened."""
+        self._resume()  # newcomers ask for the first time
         self._launch()
+        self._resume()  # so that what a launch brought is told now, not after the next one
         happened, self._happened = self._happened, []
         return happened
 

@@ -6,14 +6,16 @@ Numpy only: a method draws and mixes latents without knowing a device.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bank import Bank
 from engine.errors import BadWeights
-from engine.rng import rng_for
+from engine.rng import Rng, rng_for
 from storage.job import Candidate
 
 NAMED = 0.3  # how much nearer a label is whose word stands in the prompt
@@ -76,6 +78,11 @@ class LatentSpace:
     and synonym, `word_embeddings` (words, d) float32 the scorer's, L2-normalised, `word_labels[i]` the label that
     word i means; `outside_below` is the best label similarity under which a prompt lies outside this pack's world
     (None: not calibrated).
+
+    `bank_size` says where candidates come from. 0: a draw of each seed's own, as published. Otherwise from the pack's
+    numbered draws, which are the same for everybody: in an order of the seed's own out of the first `bank_size`, and
+    from further ones where that is too few. `bank` holds the embeddings of as many as were computed so far; what it
+    lacks is computed when it is needed, so it decides how soon a result is there, and never which.
     """
 
     pack: str
@@ -91,6 +98,12 @@ class LatentSpace:
     outside_below: float | None = None
     z_scale: float = 1.0  # of z, after the truncation
     tokens: TokenSpace | None = None  # where the pack can do `clipgen`
+    bank_size: int = 0
+    bank: Bank | None = None
+
+    def at(self, bank_size: int) -> LatentSpace:
+        """This space with candidates from a bank of that size, or none for 0."""
+        return replace(self, bank_size=bank_size)
 
     def label_of(self, index: int) -> str:
         """The name of a generator class."""
@@ -113,7 +126,7 @@ class LatentSpace:
         said = _plain(prompt)
         return np.array([_plain(word) in said or f"{_plain(word)[:-1]}s " in said for word in self.words])
 
-    def draw(self, seed: int, allowed: Sequence[int], numbers: Sequence[int]) -> Latents:
+    def draw(self, seed: int, allowed: Sequence[int], numbers: Iterable[int]) -> Latents:
         """Candidates by number: z ~ N(0, I), or its truncation by resampling; the label uniform over `allowed`.
 
         Candidate 41 is the same among 42 as among 10,000.
@@ -126,16 +139,66 @@ class LatentSpace:
             raise BadWeights(f"{self.pack} has no label {candidate.label!r} any more; it cannot be drawn again.")
         return self._draw_one(seed, [self.labels.index(candidate.label)], candidate.number)
 
+    def entries(self, seed: int, allowed: Sequence[int], numbers: Iterable[int]) -> NDArray[np.int64]:
+        """Which of the pack's numbered draws the candidates are (bank_size > 0), without drawing them."""
+        chosen = [self._entry(seed, _label(rng_for(seed, "class", n), allowed), n) for n in numbers]
+        return np.array(chosen, dtype=np.int64)
+
+    def entry(self, number: int) -> Latents:
+        """The pack's draw of that number, the same for every job. Classes take turns, so that each has as many."""
+        normals = rng_for(self.bank_seed, "bank", number)
+        return self._latents(normals, number % len(self.class_embeddings))
+
+    def class_of(self, entry: int) -> int:
+        """The generator class of a numbered draw."""
+        return entry % len(self.class_embeddings)
+
+    @property
+    def bank_seed(self) -> int:
+        """The pack's own seed, from its digest."""
+        return int(self.digests["pack_digest"][:8], 16)
+
     def _draw_one(self, seed: int, allowed: Sequence[int], number: int) -> Latents:
         which = rng_for(seed, "class", number)
-        label, variant = allowed[which.below(len(allowed))], which.below(self.variants)
-        normals = rng_for(seed, "z", number)
+        label = _label(which, allowed)
+        if self.bank_size:
+            return self.entry(self._entry(seed, label, number))
+        return self._latents(rng_for(seed, "z", number), label * self.variants + which.below(self.variants))
+
+    def _latents(self, normals: Rng, index: int) -> Latents:
         z = normals.normals(self.dim_z)
         if self.truncation is not None:
             while (outside := np.abs(z) > self.truncation).any():
                 z[outside] = normals.normals(int(outside.sum()))
-        classes = np.array([label * self.variants + variant], dtype=np.int64)
-        return Latents((z * self.z_scale).astype(np.float32)[None], classes)
+        return Latents((z * self.z_scale).astype(np.float32)[None], np.array([index], dtype=np.int64))
+
+    def _entry(self, seed: int, label: int, number: int) -> int:
+        """The numbered draw that candidate `number` is, if it has this label.
+
+        Of the label's draws within the bank, ranked by number, the seed's own order is walked half way; candidates
+        after that walk half of as many further ranks, then half of twice as many, and so on without end. So no draw
+        comes twice, two seeds see different halves, and more candidates never change an earlier one.
+        """
+        classes = len(self.class_embeddings)
+        zone, low, ranks = 0, 0, max(2, self.bank_size // classes * self.variants)
+        first = 0  # candidate of the zone
+        while number - first >= ranks // 2:
+            first += ranks // 2
+            low, ranks = low + ranks, ranks if zone == 0 else 2 * ranks
+            zone += 1
+        rank = low + int(_order(seed, label, zone, ranks)[number - first])
+        return rank // self.variants * classes + label * self.variants + rank % self.variants
+
+
+def _label(which: Rng, allowed: Sequence[int]) -> int:
+    return allowed[which.below(len(allowed))]
+
+
+@lru_cache(maxsize=64)
+def _order(seed: int, label: int, zone: int, ranks: int) -> NDArray[np.int64]:
+    """A seed's own order of a label's ranks in a zone."""
+    order: NDArray[np.int64] = np.argsort(rng_for(seed, f"order {label}", zone).uniforms(ranks), kind="stable")
+    return order
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.bank import Bank
 from engine.clip import Clip
 from engine.errors import BadWeights
 from engine.generators import ARCHITECTURES, Generator
@@ -120,6 +121,7 @@ class LoadedPack:
         """What methods may know of the pack. Without a generator nothing can be drawn from it: dim_z is 0."""
         pack, gan = self.pack, self.generator if self.pack.generator else None
         words = [(index, word) for index, label in enumerate(pack.labels) for word in (label.name, *label.synonyms)]
+        embeddings = word_embeddings(self, [word for _, word in words], cache)
         return LatentSpace(
             pack=pack.name,
             digests={
@@ -131,13 +133,14 @@ class LoadedPack:
             dim_z=gan.dim_z if gan else 0,
             class_embeddings=_class_embeddings(self) if gan else np.zeros((0, 0), np.float32),
             words=tuple(word for _, word in words),
-            word_embeddings=word_embeddings(self, [word for _, word in words], cache),
+            word_embeddings=embeddings,
             word_labels=np.array([index for index, _ in words], dtype=np.int64),
             variants=pack.variants,
             truncation=pack.truncation,
             z_scale=pack.z_scale,
             outside_below=pack.outside_below,
             tokens=self._tokens(),
+            bank=self._bank(cache, embeddings.shape[1]) if gan and cache else None,
         )
 
     def _tokens(self) -> TokenSpace | None:
@@ -148,6 +151,12 @@ class LoadedPack:
             log.warning("%s cannot do clipgen: its GPT was trained on another text tower than its scorer's.", pack.name)
             return None
         return TokenSpace(self.pair.length, pack.pair_digest)
+
+    def _bank(self, cache: Path, width: int) -> Bank:
+        """For this pack, CLIP, device and dtype: on another device an embedding has other last bits."""
+        kind, dtype = self.device.place.type, self.device.trace["dtype"]
+        name = f"{self.pack.digest[:16]}-{self.scorer.digest[:16]}-{kind}-{dtype}.bank"
+        return Bank(cache / "bank" / name, width)
 
     def _path(self, file: WeightFile | None, what: str) -> Path:
         if file is None:

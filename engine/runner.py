@@ -55,6 +55,11 @@ class ModelRunner:
             self._spaces[name] = loaded.space(self._cache)
         return self._spaces[name]
 
+    @property
+    def drawing(self) -> list[str]:
+        """The packs that are loaded and can be drawn from."""
+        return [name for name, space in self._spaces.items() if space.dim_z]
+
     def warm_up(self, name: str) -> float:
         """Load a pack and score candidates twice: the seconds that one costs once everything is warm."""
         space = self.space(name)

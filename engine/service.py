@@ -50,6 +50,7 @@ class Service:
         owner: str,
         room: int,
         settings: EngineSettings,
+        grow: Callable[[], bool] = lambda: False,
     ) -> None:
         self.queue, self.feed, self.images, self.space = queue, feed, images, space
         self.owner, self.settings, self.trace = owner, settings, trace
@@ -57,7 +58,9 @@ class Service:
         self.stopping = asyncio.Event()
         self._slowest = 0.0  # seconds of the slowest step
         self._alive_at = time.monotonic()  # when a step last ended, or there was nothing to do
+        self._grow = grow
         self._pasts: dict[str, Past | None] = {}
+        self._banks: dict[str, int] = {}  # the bank's size of jobs that follow an earlier one's recipe
         self._recipes: dict[str, Mapping[str, Any]] = {}
         self._told: dict[str, float] = {}
         self._lost: set[str] = set()
@@ -71,7 +74,8 @@ class Service:
             await self._patiently(self._claim)
             if not self.batcher.has_work:
                 await writing
-                await self._wait()
+                if not await self._grown():
+                    await self._wait()
                 continue
             happened = await self._step()
             await writing
@@ -95,6 +99,7 @@ class Service:
             running = [job.id for job in self.batcher.jobs]
             for job in await self.queue.claim(self.owner, self.batcher.room, running=running):
                 self._pasts[job.id] = await self._past(job)
+                await self._follow(job)
                 self.batcher.add(job, self._pasts[job.id])
 
     async def _step(self) -> list[Happening]:
@@ -216,9 +221,18 @@ class Service:
         content = self.images.read(sha256)
         return None if content is None else decode(content)[0]
 
+    async def _follow(self, job: Job) -> None:
+        """A job that repeats or re-orders another draws what that one drew, however the bank has grown since."""
+        earlier = await self.queue.get(job.again_of or job.parent or "")
+        if earlier is not None and earlier.recipe is not None:
+            self._banks[job.id] = int(_drawn_by(earlier.recipe).get("bank", 0))
+
     def _start(self, job: Job, past: Past | None) -> Ask[Found]:
         """In the device thread: the pack is loaded where it is not, the recipe is known before anything runs."""
         way, space = METHODS[job.params.method], self.space(job.params.pack)
+        as_published = job.params.parity is not None or not job.params.bank
+        now = 0 if as_published or space.bank is None else space.bank.size
+        space = space.at(self._banks.get(job.id, now))
         self._recipes[job.id] = way.recipe(job, space, past)
         return way.run(job, space, past)
 
@@ -235,8 +249,16 @@ class Service:
                 self._forget(job_id)
 
     def _forget(self, job_id: str) -> None:
-        for kept in (self._pasts, self._told, self._recipes):
+        for kept in (self._pasts, self._told, self._recipes, self._banks):
             kept.pop(job_id, None)
+
+    async def _grown(self) -> bool:
+        """Nothing runs: one launch for a bank. False where none is left to grow, or the queue is being drained."""
+        if (await self.queue.flags())["draining"]:
+            return False
+        grew = await asyncio.to_thread(self._grow)
+        self._alive_at = time.monotonic()
+        return grew
 
     async def _wait(self) -> None:
         """Nothing runs: until something happens. An engine that is empty leaves when an admin drains the queue."""
@@ -253,3 +275,9 @@ class Service:
             await self._let_go()
             await self._record(await self._step())
         await self.queue.requeue(self.batcher.jobs)
+
+
+def _drawn_by(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe that decided the draws: a rerank's is its parent's."""
+    parent = recipe.get("parent")
+    return _drawn_by(parent) if isinstance(parent, Mapping) else recipe

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+DEFAULT_SIZE = 8_192  # draws: an engine's first idle minute, and what a smaller bank counts as
+
 
 class EngineSettings(BaseSettings):
     """How this engine runs; every field is DREAMBOT_<NAME>."""
@@ -19,6 +21,7 @@ class EngineSettings(BaseSettings):
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     threads: int = Field(default=0, ge=0, description="CPU threads of the device; 0: one a core")
     packs: Path | None = Field(default=None, description="a folder with further pack TOMLs")
+    bank: int = Field(default=DEFAULT_SIZE, ge=0, description="draws an idle engine keeps ready of every pack")
     drain_s: float = Field(default=5.0, ge=0, description="how long running jobs may go on after SIGTERM")
     step_s: float = Field(default=0.25, gt=0, description="a step takes no further launch after this long")
 

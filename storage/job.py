@@ -138,6 +138,7 @@ class Params:
     by: By = By.CLIP
     parity: Parity | None = None
     image: str | None = None
+    bank: bool = True  # candidates may come from the pack's bank; False: draws of the seed's own, as published
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", check_prompt(self.prompt))

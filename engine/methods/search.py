@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.latents import NAMED, LatentSpace
+from engine.methods.draws import embedded, plan, rung_of
 from engine.methods.found import (
     Found,
     Past,
@@ -44,7 +45,7 @@ def drawn(job: Job, space: LatentSpace) -> dict[str, Any]:
     """What decides the candidates."""
     prior = {"sharpness": SHARPNESS, "alike": ALIKE, "slots": SLOTS, "named": NAMED}
     asked = {"seed": job.params.seed, "candidates": job.params.candidates, "top_k": top_k(job, space)}
-    return asked | {"prior": prior}
+    return asked | {"prior": prior, "bank": space.bank_size}
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
@@ -66,18 +67,16 @@ def score(
     asked, text = job.params, target.embedding
     similarity = space.similarities(target.said, text, target.unsaid)
     allowed = slots(similarity, top_k(job, space))
-    rung = rung_for(asked.candidates)
     scored: list[Candidate] = []
-    shown, preview = -1, None
-    for first in range(0, asked.candidates, rung):
-        numbers = range(first, min(first + rung, asked.candidates))
-        latents = space.draw(asked.seed, allowed, numbers)
-        embeddings = yield from encode_images(space, latents, rung)
-        scored += candidates(space, numbers, latents.classes, embeddings, text)
-        best = best_of([c.clip_score or 0.0 for c in scored], 1)[0]
-        if best != shown:
-            shown, preview = best, (yield from render(space, space.redraw(asked.seed, scored[best])))
-        yield Progress(len(scored), asked.candidates + extra, preview, scored[best])
+    shown, preview = None, None
+    for some in plan(space, asked.seed, allowed, asked.candidates):
+        classes, embeddings = yield from embedded(space, asked.seed, allowed, some, rung_of(space, asked.candidates))
+        scored += candidates(space, some.numbers, classes, embeddings, text)
+        best = max(scored, key=lambda c: (c.clip_score or 0.0, -c.number))
+        if best is not shown:
+            shown, preview = best, (yield from render(space, space.redraw(asked.seed, best)))
+        yield Progress(len(scored), asked.candidates + extra, preview, best)
+    scored.sort(key=lambda c: c.number)
     return scored, similarity
 
 
