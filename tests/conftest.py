@@ -7,6 +7,7 @@ import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, which is not here
 os.environ.setdefault("DREAMBOT_BALLAST_MB", "0")  # a test's home is small
+os.environ.setdefault("DREAMBOT_BANK", "0")  # an idle engine would draw ahead, and take the core from the next test
 
 from collections.abc import AsyncIterator
 from pathlib import Path
