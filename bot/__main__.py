@@ -14,9 +14,12 @@ from bot.delivery import Delivery
 from bot.house import House
 from bot.housekeeping import Housekeeping
 from bot.local_adapter import LocalAdapter
+from bot.metrics import Metrics
 from bot.settings import BotSettings
 from bot.store import open_store
+from storage import logs
 from storage.errors import DreambotError, UserError
+from storage.vitals import Pulse, Vitals
 
 log = logging.getLogger("bot")
 
@@ -35,9 +38,15 @@ async def run(settings: BotSettings) -> None:
             Housekeeping(store).run(),
             *(adapter.run() for adapter in adapters),
         ]
-        tasks = [asyncio.create_task(work) for work in works]
-        log.info("the bot serves %s", ", ".join(adapter.surface for adapter in adapters))
-        await _first_end(tasks, stop)
+        pulse, metrics = Pulse(), Metrics(store)
+        metrics.lag.set_function(lambda: pulse.lag)
+        if settings.bot_port:
+            works += [pulse.run(), metrics.run()]
+        pages = {"metrics": metrics.text, "health": pulse.hangs, "ready": metrics.unready}
+        with Vitals(settings.metrics_host, settings.bot_port, **pages):
+            tasks = [asyncio.create_task(work) for work in works]
+            log.info("the bot serves %s", ", ".join(adapter.surface for adapter in adapters))
+            await _first_end(tasks, stop)
         for adapter in adapters:
             await adapter.close()
 
@@ -70,10 +79,11 @@ async def _first_end(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> No
 
 def main() -> int:
     """Run the bot; exit status 2 if the settings are wrong, 1 if the store cannot be trusted any more."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it introduces every plugin
     try:
-        asyncio.run(run(BotSettings.load()))
+        settings = BotSettings.load()
+        logs.set_up(settings.log_level, as_json=settings.log_format == "json", secrets=settings.secrets())
+        asyncio.run(run(settings))
     except UserError as error:
         log.error("%s", error)
         return 2

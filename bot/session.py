@@ -24,6 +24,7 @@ from bot.commands import Commands
 from bot.enlarge import enlarged
 from bot.settings import BotSettings
 from bot.store import Store, open_store
+from storage import logs
 from storage.errors import UserError
 from storage.job import Caller, Image
 
@@ -78,11 +79,8 @@ def _log_to_file(settings: BotSettings) -> None:
     """A terminal shows sentences; what we must know about goes beside the store."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        logging.basicConfig(
-            filename=settings.home / "dreambot.log",
-            format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
-            level=logging.WARNING,
-        )
+        path, as_json = settings.home / "dreambot.log", settings.log_format == "json"
+        logs.set_up(logging.WARNING, as_json=as_json, secrets=settings.secrets(), to=path)
     except OSError as error:
         raise UserError(
             f"DREAMBOT_HOME is a folder that can be written; {str(settings.home)!r}: {error.strerror}."

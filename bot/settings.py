@@ -38,12 +38,18 @@ class BotSettings(StoreSettings):
     shown_side: int = Field(256, ge=1, le=4096)  # smaller pictures are enlarged to it where people look at them
     keep_days: float = Field(0, ge=0)  # pictures of dreams completed longer ago are deleted; 0: they stay
     events_days: float = Field(7, gt=0)  # progress and history of dreams over for longer are forgotten
+    bot_port: int = Field(0, ge=0, le=65_535)  # of the bot's metrics and health; 0: none
     engine_absent_s: float = Field(10.0, gt=0)  # without an engine for so long, admins are told
 
     @field_validator("admins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+
+    def secrets(self) -> list[str]:
+        """Every secret that is set, to be blacked out of logs."""
+        values = (getattr(self, name) for name in self.secret)
+        return [value.get_secret_value() for value in values if value is not None]
 
     def is_admin(self, surface: str, user: str) -> bool:
         """Whether the settings name this person."""

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING
 
 from engine.errors import DeviceBusy
 from engine.evaluate import add_arguments as evaluation_words
+from engine.metrics import Metrics
 from engine.packs import Pack, find_packs
 from engine.settings import DEFAULT_SIZE, EngineSettings
+from storage import logs
 from storage.database import Database
 from storage.disk import drop_ballast
 from storage.engines import EngineRow, Engines, PackRow
@@ -34,6 +36,7 @@ from storage.images import ImageStore
 from storage.queue import Queue
 from storage.rescue import Watch, boot, host, new_owner
 from storage.settings import StoreSettings
+from storage.vitals import Pulse, Vitals
 
 if TYPE_CHECKING:
     from engine.runner import Device
@@ -66,10 +69,11 @@ def main(argv: list[str] | None = None) -> int:
     for sub in (catalog, doctor, evaluation, bank):
         sub.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for ours in ("engine", "storage"):  # open_clip tells its life on the root logger
-        logging.getLogger(ours).setLevel(logging.INFO)
     try:
+        store = StoreSettings.load()
+        logs.set_up(logging.WARNING, as_json=store.log_format == "json")
+        for ours in ("engine", "storage"):  # open_clip tells its life on the root logger
+            logging.getLogger(ours).setLevel(store.log_level)
         return _run(arguments)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201  (this is the program's voice)
@@ -116,6 +120,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
         device, owner = choose_device(settings), new_owner()
         found = find_packs(settings.packs, store.home / PACKS)
         packs = {name: pack for name, pack in found.items() if pack.here}
+        metrics = Metrics(memory=partial(_memory, device))
         with DeviceLock(store.home, device.name):
             runner = ModelRunner(packs, device, store.home / CACHE)
             engines = Engines(database)
@@ -130,15 +135,38 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 room=store.room,
                 settings=settings,
                 grow=Growth(lambda: runner.drawing, runner.space, runner.run, settings.bank).step,
+                metrics=metrics,
             )
             for pack in packs.values():
                 seconds = await asyncio.to_thread(runner.warm_up, pack.name) if pack.offered and pack.shipped else 0.0
                 await engines.publish_pack(_pack_row(pack, seconds))
             await engines.register(_row(owner, device, packs))
-            with Heart(store, owner, allow=service.lively):
+            with Heart(store, owner, allow=service.lively), _vitals(settings, store, service):
                 await engines.ready(owner, device.name)
                 await _until_told(service, Watch(store.silent_s))
             await engines.leave(owner)
+
+
+def _vitals(settings: EngineSettings, store: StoreSettings, service: Service) -> Vitals:
+    """The pages that tell of this engine; there are none before it takes jobs."""
+
+    def health() -> str:
+        return "" if service.lively() else "no step has ended for too long"
+
+    def ready() -> str:
+        return "the engine drains" if service.stopping.is_set() else health()
+
+    return Vitals(store.metrics_host, settings.engine_port, metrics=service.metrics.text, health=health, ready=ready)
+
+
+def _memory(device: Device) -> Mapping[str, float]:
+    import torch
+
+    if device.place.type != "cuda":
+        return {}  # the process's own is among its metrics
+    free, total = torch.cuda.mem_get_info(device.place)
+    reserved, allocated = torch.cuda.memory_reserved(device.place), torch.cuda.memory_allocated(device.place)
+    return {"allocated": allocated, "reserved": reserved, "free": free, "total": total}
 
 
 async def _while_drained(queue: Queue, feed: Feed) -> None:
@@ -157,18 +185,22 @@ async def _until_told(service: Service, watch: Watch) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    rescuing = asyncio.create_task(_rescue(service.queue, watch))
+    pulse = Pulse()
+    service.metrics.lag.set_function(lambda: pulse.lag)
+    beside = [asyncio.create_task(work) for work in (_rescue(service, watch), pulse.run())]
     try:
         await service.serve()
     finally:
-        rescuing.cancel()
+        for task in beside:
+            task.cancel()
 
 
-async def _rescue(queue: Queue, watch: Watch) -> None:
+async def _rescue(service: Service, watch: Watch) -> None:
     """What dead engines left behind goes back to the queue, at start and each second."""
     while True:
         try:
-            for job in await queue.rescue(watch):
+            for job in await service.queue.rescue(watch):
+                service.metrics.rescued.inc()
                 log.warning("rescued job %s (strikes %d)", job.id, job.strikes)
         except (StoreBusy, StoreFull) as error:
             log.warning("nothing was rescued: %s", error)

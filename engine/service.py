@@ -18,6 +18,7 @@ from engine.batcher import Batcher, Happening
 from engine.codec import decode, encode, pixels_sha256
 from engine.latents import LatentSpace
 from engine.methods import METHODS, Found, Past, Picture
+from engine.metrics import Metrics
 from engine.ops import Ask, Pixels, Progress
 from engine.reproduce import compare
 from engine.settings import EngineSettings
@@ -51,10 +52,12 @@ class Service:
         room: int,
         settings: EngineSettings,
         grow: Callable[[], bool] = lambda: False,
+        metrics: Metrics | None = None,
     ) -> None:
         self.queue, self.feed, self.images, self.space = queue, feed, images, space
         self.owner, self.settings, self.trace = owner, settings, trace
         self.batcher = Batcher(run=run, start=self._start, room=room, step_s=settings.step_s)
+        self.metrics = metrics or Metrics()
         self.stopping = asyncio.Event()
         self._slowest = 0.0  # seconds of the slowest step
         self._alive_at = time.monotonic()  # when a step last ended, or there was nothing to do
@@ -101,11 +104,14 @@ class Service:
                 self._pasts[job.id] = await self._past(job)
                 await self._follow(job)
                 self.batcher.add(job, self._pasts[job.id])
+        self.metrics.running(len(self.batcher.jobs))
 
     async def _step(self) -> list[Happening]:
-        began = time.perf_counter()
+        began, jobs = time.perf_counter(), len(self.batcher.jobs)
         happened = await asyncio.to_thread(self.batcher.step)
-        self._slowest = max(self._slowest, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        self._slowest = max(self._slowest, took)
+        self.metrics.step(took, jobs)
         self._alive_at = time.monotonic()
         if any(not isinstance(h.what, Progress) for h in happened):
             self._looked = float("-inf")  # a seat is free: look at once
@@ -127,6 +133,7 @@ class Service:
                 return await call()
             except (StoreBusy, StoreFull) as error:
                 log.warning("waiting for the store: %s", error)
+                self.metrics.store_waits.inc()
                 self._alive_at = time.monotonic()  # it is not the device that hangs
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), LOOK_S)
@@ -146,6 +153,7 @@ class Service:
                 told = f"Something broke while dreaming; we have it as #{happening.job.id}."
                 await self.queue.fail(happening.job, Reason.ERROR, told)
         if not isinstance(happening.what, Progress):
+            self.metrics.ended("completed" if isinstance(happening.what, Found) else "failed", happening.used)
             self._forget(happening.job.id)
 
     async def _progress(self, job: Job, progress: Progress) -> None:

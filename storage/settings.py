@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -38,6 +38,9 @@ class StoreSettings(BaseSettings):
     queued_limit: int = Field(1_000, ge=1)  # waiting jobs of one person, unless an admin set another number
     disk_floor_mb: int = Field(256, ge=0)  # with less free nothing new is accepted; what runs may end
     ballast_mb: int = Field(64, ge=0)  # a file that is thrown out when the disk is full all the same
+    metrics_host: str = "127.0.0.1"  # where both processes listen for metrics and health, if they are to
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     busy_s: float = Field(5.0, gt=0)  # how long a writer waits for the lock, each try
 
     @classmethod
@@ -59,7 +62,7 @@ class StoreSettings(BaseSettings):
             if text := environ.get(PREFIX + name.upper()):
                 values[name] = text
             elif name in cls.secret and (file := environ.get(f"{PREFIX}{name.upper()}_FILE")):
-                values[name] = _secret(name, Path(file))
+                values[name] = _secret(name, Path(file)) or None
         try:
             return cls(**values)
         except ValidationError as error:
