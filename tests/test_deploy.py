@@ -54,6 +54,7 @@ def test_a_unit_is_understood(unit: str) -> None:
 
 def exported() -> Iterator[str]:
     """The names that Prometheus will see."""
+
     async def bot(home: Path) -> BotMetrics:
         async with open_store(BotSettings(home=home)) as store:
             return BotMetrics(store)
