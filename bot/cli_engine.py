@@ -18,6 +18,7 @@ ENGINE = (sys.executable, "-m", "engine")
 packs = typer.Typer(help="The generators at hand.", no_args_is_help=True)
 bank = typer.Typer(help="What was drawn before anybody asked.", no_args_is_help=True)
 Pack = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+OptionalPack = Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False)]
 
 BankPack = Annotated[str, typer.Option("--pack", metavar="NAME", help="Which generator.")]
 
@@ -51,10 +52,22 @@ def packs_info(pack: Pack, json: Json = False) -> int:
     return engine("packs", "info", pack, json=json)
 
 
+@packs.command("pull")
+def packs_pull(pack: Pack, json: Json = False) -> int:
+    """Download a pack's weights, check them, and convert them where they are pickled."""
+    return engine("packs", "pull", pack, json=json)
+
+
 @packs.command("verify")
-def packs_verify(pack: Pack, json: Json = False) -> int:
-    """Check a pack's files against their digests."""
-    return engine("packs", "verify", pack, json=json)
+def packs_verify(pack: OptionalPack = None, json: Json = False) -> int:
+    """Check the files of a pack, or of all that are here, against their digests."""
+    return engine("packs", "verify", *([pack] if pack else []), json=json)
+
+
+@packs.command("add")
+def packs_add(file: Annotated[str, typer.Argument(metavar="FILE.toml", show_default=False)], json: Json = False) -> int:
+    """Add a pack of your own, by its TOML."""
+    return engine("packs", "add", file, json=json)
 
 
 @bank.command("build")

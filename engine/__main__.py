@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from engine.errors import DeviceBusy
+from engine.errors import DeviceBusy, PullFailed
 from engine.evaluate import add_arguments as evaluation_words
 from engine.metrics import Metrics
 from engine.packs import Pack, find_packs
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     verbs = parser.add_subparsers(dest="verb")
     catalog = verbs.add_parser("packs", help="what there is to draw with")
-    catalog.add_argument("what", choices=("list", "info", "verify"))
+    catalog.add_argument("what", choices=("list", "info", "pull", "verify", "add"))
     catalog.add_argument("name", nargs="?")
     doctor = verbs.add_parser("doctor", help="the device and what it can do")
     evaluation = verbs.add_parser("evaluate", help="methods compared: prompts x seeds x ways")
@@ -78,6 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201  (this is the program's voice)
         return 2
+    except PullFailed as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
     except DeviceBusy as error:
         log.info("%s", error)
         return BUSY

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.bars import Bars
 from engine.errors import BadWeights
-from engine.packs import Pack, find_packs, pick
+from engine.packs import Pack, find_packs, pick, read_pack
 from engine.settings import EngineSettings
 from storage.errors import UserError
 
@@ -28,16 +29,22 @@ class Folders:
 
 
 def packs(settings: EngineSettings, folders: Folders, what: str, name: str | None, *, as_json: bool) -> int:
-    """`packs list | info NAME | verify [NAME]`; exit status 1 where a file is not what its pack says."""
+    """`packs list | info NAME | pull NAME | verify [NAME] | add FILE`; exit status 1 where a file is not as it should.
+
+    What a pull brought, a running engine knows after its next start.
+    """
     found = find_packs(settings.packs, folders.kept)
+    if what == "pull":
+        return _pull(_one(found, name), folders.kept, as_json)
+    if what == "add":
+        return _add(name, found, folders.kept, as_json)
     if what == "list":
         return _tell((_summary(pack) for pack in found.values() if pack.offered), as_json)
-    if name is None and what == "info":
-        raise UserError(f"Which pack? One of {', '.join(sorted(found))}.")
-    chosen = [pick(found, name)] if name else [pack for pack in found.values() if pack.here]
     if what == "info":
-        row = _summary(chosen[0]) | _details(chosen[0]) | _sheet(chosen[0], settings, folders.cache)
+        pack = _one(found, name)
+        row = _summary(pack) | _details(pack) | _sheet(pack, settings, folders.cache)
         return _tell([row], as_json, between="\n")
+    chosen = [pick(found, name)] if name else [pack for pack in found.values() if pack.here]
     checked = [_verified(pack) for pack in chosen]
     _tell(checked, as_json)
     return 0 if all(row["whole"] for row in checked) else 1
@@ -62,6 +69,38 @@ def doctor(settings: EngineSettings, folders: Folders, *, as_json: bool) -> int:
     ]
     _tell(rows, as_json)
     return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _one(found: Mapping[str, Pack], name: str | None) -> Pack:
+    if name is None:
+        raise UserError(f"Which pack? One of {', '.join(sorted(found))}.")
+    return pick(found, name)
+
+
+def _pull(pack: Pack, kept: Path, as_json: bool) -> int:
+    """Bring what is missing, with a bar a file on standard error."""
+    from engine.pull import pull
+
+    with Bars() as bars:
+        came = pull(pack, kept, bars.told, _imagenet_labels)
+    pack = read_pack(pack.toml, kept) if pack.toml else pack
+    row = _verified(pack) | {"pulled": [str(path) for path in came]}
+    _tell([row], as_json)
+    return 0 if row["whole"] else 1
+
+
+def _imagenet_labels() -> list[tuple[str, list[str]]]:
+    from engine.clip import imagenet_labels  # open_clip: seconds to import
+
+    return imagenet_labels()
+
+
+def _add(toml: str | None, found: dict[str, Pack], kept: Path, as_json: bool) -> int:
+    from engine.pull import add
+
+    if toml is None:
+        raise UserError("Which file? A pack is added by its TOML.")
+    return _tell([_summary(add(Path(toml), found, kept))], as_json)
 
 
 def _all_verified(settings: EngineSettings, folders: Folders) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@
     │   └── UnknownPack
     └── EngineError            shown to us
         ├── BadWeights         a file is missing, changed, or of another layout; the message names which
+        ├── PullFailed         weights could not be pulled; the message is one sentence for the person at the terminal
+        │   └── Unreachable    no connection came about
         └── DeviceBusy         another engine holds this device and store
 
 A class's docstring is its default message.
@@ -25,6 +27,14 @@ class EngineError(DreambotError):
 
 class BadWeights(EngineError):
     """A weights file is missing or not what its pack says."""
+
+
+class PullFailed(EngineError):
+    """Weights could not be pulled."""
+
+
+class Unreachable(PullFailed):
+    """There is no way to the source from here."""
 
 
 class DeviceBusy(EngineError):

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from engine.errors import BadWeights
 
+HUB = "hub:"
 RECORD = ".json"  # behind a pulled file's own name
 
 
@@ -34,9 +35,20 @@ class Source:
     inside: str | None = None
 
     @property
-    def name(self) -> str:
-        """The file's name at its publishers; a query's answer is named by the pack's own file."""
-        return self.place.split("@")[0].rsplit("/", 1)[-1]
+    def remote(self) -> bool:
+        """Not a local path?"""
+        return self.place.startswith(("https://", "http://", HUB))
+
+    @property
+    def address(self) -> str:
+        """The https address of a remote place."""
+        if not self.place.startswith(HUB):
+            return self.place
+        from huggingface_hub import hf_hub_url  # heavy, and needed by a pull only
+
+        name, _, revision = self.place.removeprefix(HUB).partition("@")
+        owner, repository, file = name.split("/", 2)
+        return hf_hub_url(f"{owner}/{repository}", file, revision=revision or None)
 
     @property
     def expected_size(self) -> int | None:

@@ -81,10 +81,15 @@ def test_each_contract_bites(tmp_path: Path, path: str, line: str, contract: str
 
 
 def test_nothing_unpickles() -> None:
-    """safetensors only: no torch.load, pickle or allow_pickle in what people run."""
+    """safetensors only: no torch.load, pickle or allow_pickle in what people run, but for the one converter's child."""
     for name in tracked():
         if name.startswith(("bot/", "engine/", "storage/")) and name.endswith(".py"):
             source = (ROOT / name).read_text(encoding="utf-8")
             if name.startswith("engine/training/"):
                 continue  # its own checkpoints, weights_only
+            if name == "engine/convert.py":
+                assert re.findall(r"torch\.load\(.*\)", source) == re.findall(
+                    r"torch\.load\(.*weights_only=True\)", source
+                )
+                source = re.sub(r"torch\.load|import pickle", "", source)
             assert not re.search(r"torch\.load|import pickle|allow_pickle=True", source), name

@@ -90,6 +90,7 @@ class Pack:
     gpt: WeightFile | None = None
     drawing: Drawing = Drawing()  # of the GPT's tokens; stands in the TOML's [gpt]
     labels_file: Path | None = None  # where the labels stand that a pull brings
+    toml: Path | None = None  # where all this was read
 
     @property
     def files(self) -> tuple[WeightFile, ...]:

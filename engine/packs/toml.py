@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,7 +20,7 @@ OPTIONS = {  # of every architecture: keyword arguments of its loader in engine.
     "sagan": frozenset[str](),
     "clip-gen": frozenset[str](),  # a VQGAN and a GPT, no generator
 }
-KEYS = frozenset(Pack.__slots__) - {"labels_file", "drawing"}
+KEYS = frozenset(Pack.__slots__) - {"labels_file", "toml", "drawing"}
 FILE_KEYS = frozenset({"file", "source", "sha256", "size", "about_mb", "inside"})
 DRAWING_KEYS = frozenset(Drawing.__slots__)
 CLIP_KEYS = FILE_KEYS | {"model", "tag", "config", "merges"}
@@ -29,7 +30,7 @@ def read_pack(path: Path, kept: Path | None = None) -> Pack:
     """The pack of a TOML; `kept` is where pulled files lie (None: there are none). BadWeights names what is wrong."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _Reading(path.parent, kept).pack(raw)
+        return replace(_Reading(path.parent, kept).pack(raw), toml=path)
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise BadWeights(f"{path.name} is not a pack: {type(error).__name__}: {error}.") from error
 
@@ -102,8 +103,8 @@ class _Reading:
 
     def clip(self, raw: dict[str, Any]) -> ClipSpec:
         """A CLIP brings its own config, or names a built-in one and its weights' tag."""
-        config = self.folder / raw["config"] if "config" in raw else None
-        merges = self.folder / raw["merges"] if "merges" in raw else None
+        config = _inside(self.folder, raw["config"]) if "config" in raw else None
+        merges = _inside(self.folder, raw["merges"]) if "merges" in raw else None
         if config is None and "tag" not in raw:
             raise ValueError("a CLIP needs its own config, or a model that open_clip knows and the tag of its weights")
         model, weights = config.stem if config else raw["model"], self.file(raw, CLIP_KEYS, "a CLIP")
@@ -137,4 +138,6 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _place(place: str, folder: Path) -> str:
     """Addresses as they are; a local path from the TOML's folder."""
+    if place.startswith("hub:") and place.count("/") < 2:
+        raise ValueError(f"a source on the Hub is hub:OWNER/REPO/FILE, not {place!r}")
     return place if place.startswith(("https://", "http://", "hub:")) else str(folder / place)
