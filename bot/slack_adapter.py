@@ -46,6 +46,7 @@ class SlackAdapter:
         self._house = house
         self._closed = asyncio.Event()
         self._ready = asyncio.Event()
+        self._listening = asyncio.Event()
         self._messages: Messages | None = None
         if settings.slack_app_token is None and settings.slack_signing_secret is None:
             raise UserError(
@@ -84,6 +85,7 @@ class SlackAdapter:
             stack.push_async_callback(door.close)
             await door.open(self._settings.slack_http_host, self._settings.slack_http_port)
             log.info("Slack: HTTP at %s:%d", self._settings.slack_http_host, self._settings.slack_http_port)
+        self._listening.set()
         await self._closed.wait()
 
     async def _begin(self, workspaces: Workspaces) -> None:
@@ -113,6 +115,10 @@ class SlackAdapter:
             request_verification_enabled=True,
         )
 
+    async def listening(self) -> None:
+        """Until commands would be heard."""
+        await self._listening.wait()
+
     def channel(self, reply_to: str) -> str:
         """Slack counts by channel."""
         address = Address.read(reply_to)
@@ -127,8 +133,8 @@ class SlackAdapter:
         await (await self._speaking()).edit(reply_to, card)
 
     async def replace(self, reply_to: str, message_id: str, card: Card) -> None:
-        """Make a final reply read like this card."""
-        await (await self._speaking()).final(reply_to, card)
+        """Make a final reply read like this card; one that somebody has deleted stays away."""
+        await (await self._speaking()).edit(reply_to, card)
 
     async def close(self) -> None:
         """End `run`."""

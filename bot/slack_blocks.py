@@ -13,9 +13,9 @@ from bot.cards import Button, Card, Form, Input
 
 Block = dict[str, Any]
 
-HEADER, SECTION, ALT, LABEL, BUTTON, TITLE, FIELD = 150, 3_000, 2_000, 2_000, 75, 24, 300
+HEADER, SECTION, ALT, LABEL, BUTTON, TITLE, FIELD = 150, 3_000, 100, 2_000, 75, 24, 150
 PICTURES = 16
-CELLS_IN_ALL = 8_000  # of the 13,000 characters that a message's blocks may have
+CELLS_IN_ALL, FACTS_IN_ALL = 4_500, 1_000  # of the 13,000 characters that a message's blocks may have
 COLUMN = 60
 FACTS_IN_A_ROW = 10  # elements of a context
 FALLBACK = 1_000
@@ -120,6 +120,8 @@ def _code(lines: str) -> Block:
 
 def _facts(card: Card) -> Iterator[Block]:
     facts = [f"*{_words(field.name)}* {_words(field.value)}" for field in card.fields]
+    while sum(map(len, facts)) > FACTS_IN_ALL:
+        facts.pop()
     for at in range(0, len(facts), FACTS_IN_A_ROW):
         yield _context(facts[at : at + FACTS_IN_A_ROW])
 

@@ -79,18 +79,17 @@ class Messages:
             return await self._shown(Address.read(reply_to), card, await self._book.mark(reply_to))
 
     async def edit(self, reply_to: str, card: Card) -> None:
-        """The request's message, if it is there, says this for now."""
+        """The request's message, if it is there, says this; nothing is posted where it is not."""
         async with self._lock(reply_to):
             mark = await self._book.mark(reply_to)
-            if mark is not None and mark.ts is not None:
-                address = Address.read(reply_to)
+            if mark is None or mark.ts is None:
+                return
+            address = Address.read(reply_to)
+            try:
                 client = await self._workspaces.client(address.team)
-                files = await self._pictures.files(client, address.team, card.images, card.job or "dream")
-                await client.chat_update(channel=mark.channel, ts=mark.ts, **slack_blocks.message(card, files))
-
-    async def remove(self, team: str, channel: str, ts: str) -> None:
-        """A message of ours goes away."""
-        await (await self._workspaces.client(team)).chat_delete(channel=channel, ts=ts)
+                await self._updated(client, mark, await self._drawn(client, address, card))
+            except Exception as error:
+                raise slack_trouble.read(error) from error
 
     def _lock(self, reply_to: str) -> asyncio.Lock:
         return self._locks.setdefault(reply_to, asyncio.Lock())
@@ -99,8 +98,7 @@ class Messages:
         """By an edit where the message is there, by a post where it is not."""
         try:
             client = await self._workspaces.client(address.team)
-            files = await self._pictures.files(client, address.team, card.images, card.job or "dream")
-            said = slack_blocks.message(card, files)
+            said = await self._drawn(client, address, card)
             if mark is not None and mark.ts is None:
                 mark = await self._looked_for(client, address, mark)
             if mark is not None and mark.ts is not None and await self._updated(client, mark, said):
@@ -110,6 +108,12 @@ class Messages:
             if "slack file" in slack_trouble.details(error):
                 await self._pictures.forget(address.team, card.images)
             raise slack_trouble.read(error) from error
+
+    async def _drawn(self, client: AsyncWebClient, address: Address, card: Card) -> dict[str, Any]:
+        """The card as a message, its pictures uploaded."""
+        images = () if card.spoiler else card.images
+        files = await self._pictures.files(client, address.team, images, card.job or "dream")
+        return slack_blocks.message(card, files)
 
     async def _updated(self, client: AsyncWebClient, mark: Mark, said: Mapping[str, Any]) -> bool:
         """Whether the message was there to be edited."""

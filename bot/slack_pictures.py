@@ -48,11 +48,11 @@ class Pictures:
     async def files(self, client: AsyncWebClient, team: str, digests: Sequence[str], name: str) -> dict[str, str]:
         """Digest to Slack file, each ready to be shown; TryLater where Slack does not get ready. `name`: of the job."""
         known = await self._book.uploads(team, digests)
-        for number, digest in enumerate(digests, start=1):
-            if digest not in known:
-                known[digest] = await self._upload(client, digest, f"{name}-{number}.png")
-                await self._book.uploaded(team, digest, known[digest])
-        return known
+        missing = {digest: f"{name}-{at}.png" for at, digest in enumerate(digests, start=1) if digest not in known}
+        made = await asyncio.gather(*(self._upload(client, digest, file) for digest, file in missing.items()))
+        for digest, file in zip(missing, made, strict=True):
+            await self._book.uploaded(team, digest, file)
+        return known | dict(zip(missing, made, strict=True))
 
     async def forget(self, team: str, digests: Sequence[str]) -> None:
         """Slack does not show these files: the next time they are uploaded anew."""

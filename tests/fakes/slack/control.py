@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.fakes.slack import limits, payloads
 from tests.fakes.slack.delivery import Ack, SignedHttp, Sockets
 from tests.fakes.slack.faults import Fault, Faults
-from tests.fakes.slack.workspace import Workspace
+from tests.fakes.slack.workspace import ADA, GENERAL, Workspace
 
 Asked = dict[str, Any]
 
@@ -48,6 +48,7 @@ class Control:
             "socket": self._socket,
             "state": self._state,
             "submit": self._submit,
+            "trigger": self._trigger,
         }
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -164,6 +165,11 @@ class Control:
             "sockets": len(self._sockets.open),
             "now": self._workspace.clock.now(),
         }
+
+    async def _trigger(self, _asked: Asked) -> Any:
+        """What an interaction of somebody would bring along."""
+        url = self._workspace.response_url(ADA, GENERAL)
+        return {"trigger_id": self._workspace.trigger(), "response_url": url}
 
     async def _file(self, asked: Asked) -> Any:
         return {"content": self._workspace.files[asked["file"]].content.hex()}

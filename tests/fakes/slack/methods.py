@@ -110,7 +110,8 @@ async def update(workspace: Workspace, given: Given, _faults: Faults) -> Answer:
     message |= fresh | {"edited": {"user": BOT_USER, "ts": workspace.clock.ts()}}
     _share(workspace, channel, message)
     await workspace.ledger.add("update", channel=channel.id, ts=message["ts"], message=dict(message))
-    return {"channel": channel.id, "ts": message["ts"], "text": message["text"], "message": message}
+    told = {name: value for name, value in message.items() if name != "ts"}
+    return {"channel": channel.id, "ts": message["ts"], "text": message["text"], "message": told}
 
 
 async def delete(workspace: Workspace, given: Given, _faults: Faults) -> Answer:
@@ -147,7 +148,10 @@ async def history(workspace: Workspace, given: Given, _faults: Faults) -> Answer
         raise Refused("not_in_channel")
     since = float(given.get("oldest") or 0)
     found = [m for ts, m in channel.messages.items() if float(ts) >= since and "thread_ts" not in m]
-    return {"messages": [_told(m, given) for m in reversed(found)][: int(given.get("limit", 100))], "has_more": False}
+    return {
+        "messages": [_told(m, given) for m in reversed(found)][: int(float(given.get("limit", 100)))],
+        "has_more": False,
+    }
 
 
 async def replies(workspace: Workspace, given: Given, _faults: Faults) -> Answer:
@@ -187,7 +191,7 @@ async def upload_url(workspace: Workspace, given: Given, faults: Faults) -> Answ
     if int(given.get("length") or 0) <= 0:
         raise Refused("invalid_arguments", ["length must be positive"], ours=True)
     never = faults.take("files.completeUploadExternal", "never_ready") is not None
-    file = File(workspace.name("F"), str(given["filename"]), int(given["length"]), polls_left=10**6 if never else 1)
+    file = File(workspace.name("F"), str(given["filename"]), int(given["length"]), polls_left=10**6 if never else 2)
     workspace.files[file.id] = file
     return {"upload_url": f"{workspace.base}/upload/{file.id}", "file_id": file.id}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -80,8 +81,6 @@ def _understood(given: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(given)
     for name in STRUCTURES & made.keys():
         if isinstance(made[name], str):
-            try:
+            with contextlib.suppress(ValueError):
                 made[name] = json.loads(made[name])
-            except ValueError:
-                made[name] = None
     return made

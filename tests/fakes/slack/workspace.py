@@ -42,7 +42,7 @@ class File:
     content: bytes = b""
     title: str = ""
     complete: bool = False
-    polls_left: int = 1
+    polls_left: int = 2
     shares: dict[str, str] = field(default_factory=dict)  # channel -> message
     share_with: dict[str, Any] = field(default_factory=dict)  # what is to be shared once it is ready
 
