@@ -6,17 +6,20 @@ slack_sdk's own tables) which workspaces have installed the app. Knows no Slack 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from slack_sdk.oauth.installation_store.sqlalchemy import AsyncSQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.sqlalchemy import AsyncSQLAlchemyOAuthStateStore
 from sqlalchemy import Column, Float, MetaData, String, Table, delete, event, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+T = TypeVar("T")
 
 DAY_S = 86_400.0
 STATE_S = 600  # how long somebody may take to agree on Slack's page
@@ -55,6 +58,7 @@ class Book:
     def __init__(self, engine: AsyncEngine, wall: Callable[[], float]) -> None:
         self.engine = engine
         self._wall = wall
+        self._calls: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(cls, path: Path, *, wall: Callable[[], float] = time.time) -> Self:
@@ -68,7 +72,8 @@ class Book:
         return book
 
     async def close(self) -> None:
-        """Let go of the file."""
+        """Wait for the calls whose callers are gone, and let go of the file."""
+        await asyncio.gather(*self._calls, return_exceptions=True)
         await self.engine.dispose()
 
     async def begin(self, reply_to: str, channel: str) -> Mark | None:
@@ -82,8 +87,7 @@ class Book:
     async def mark(self, reply_to: str) -> Mark | None:
         """The message of a request."""
         query = select(messages.c.channel, messages.c.ts, messages.c.at).where(messages.c.reply_to == reply_to)
-        async with self.engine.connect() as connection:
-            row = (await connection.execute(query)).first()
+        row = next(iter(await self._rows(query)), None)
         return None if row is None else Mark(row.channel, row.ts, row.at)
 
     async def posted(self, reply_to: str, channel: str, ts: str) -> None:
@@ -97,8 +101,7 @@ class Book:
 
     async def was_handled(self, key: str) -> bool:
         """Whether a delivery was dealt with to its end."""
-        async with self.engine.connect() as connection:
-            return (await connection.execute(select(handled.c.key).where(handled.c.key == key))).first() is not None
+        return bool(await self._rows(select(handled.c.key).where(handled.c.key == key)))
 
     async def is_handled(self, key: str) -> None:
         """A delivery was dealt with to its end."""
@@ -108,8 +111,7 @@ class Book:
         """The files that are known of some pictures in a workspace."""
         one = files.c
         query = select(one.digest, one.file).where(one.team == team, one.digest.in_(list(digests)))
-        async with self.engine.connect() as connection:
-            return {row.digest: row.file for row in await connection.execute(query)}
+        return {row.digest: row.file for row in await self._rows(query)}
 
     async def uploaded(self, team: str, digest: str, file: str) -> None:
         """A picture is a file now."""
@@ -133,8 +135,25 @@ class Book:
         return store
 
     async def _write(self, statement: Any) -> None:
-        async with self.engine.begin() as connection:
-            await connection.execute(statement)
+        async def write() -> None:
+            async with self.engine.begin() as connection:
+                await connection.execute(statement)
+
+        await self._survive(write())
+
+    async def _rows(self, query: Any) -> Sequence[Any]:
+        async def read() -> Sequence[Any]:
+            async with self.engine.connect() as connection:
+                return (await connection.execute(query)).all()
+
+        return await self._survive(read())
+
+    async def _survive(self, call: Coroutine[Any, Any, T]) -> T:
+        """To its end, even if whoever waits for it is cancelled: a connection left half-way is a connection lost."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
 
 
 def _durable(connection: Any, _record: object) -> None:

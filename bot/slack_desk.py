@@ -87,8 +87,10 @@ class Desk:
         """Give what goes on a moment to end."""
         if self._behind:
             await asyncio.wait(set(self._behind), timeout=self._ack_s)
-        for task in (*self._behind, *self._recent.values()):
+        left = {task for task in (*self._behind, *self._recent.values()) if not task.done()}
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _work(
         self, request: Request, work: Callable[[], Coroutine[Any, Any, Answer | None]]

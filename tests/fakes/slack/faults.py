@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = frozenset({"429", "503", "502_after_store", "cut_after_store", "never_ready", "slow", "error"})
+KINDS = frozenset({"429", "503", "502_after_store", "cut_after_store", "never_ready", "slow", "error", "expired_url"})
 
 
 @dataclass

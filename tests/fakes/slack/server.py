@@ -52,7 +52,8 @@ class Peer:
     async def _response(self, request: web.Request) -> web.Response:
         """A response_url: five uses, thirty minutes."""
         right = self.workspace.responses.get(request.match_info["name"])
-        if right is None or self.workspace.clock.now() > right["until"]:
+        expired = self.faults.take("response_url", "expired_url") is not None
+        if right is None or expired or self.workspace.clock.now() > right["until"]:
             return web.json_response({"ok": False, "error": "expired_url"}, status=404)
         if right["left"] <= 0:
             return web.json_response({"ok": False, "error": "used_url"}, status=404)
