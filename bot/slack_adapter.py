@@ -48,10 +48,7 @@ class SlackAdapter:
         self._ready = asyncio.Event()
         self._listening = asyncio.Event()
         self._messages: Messages | None = None
-        if settings.slack_app_token is None and settings.slack_signing_secret is None:
-            raise UserError(
-                "Slack needs DREAMBOT_SLACK_APP_TOKEN (Socket Mode) or DREAMBOT_SLACK_SIGNING_SECRET (HTTP), too."
-            )
+        _check(settings)
 
     async def run(self) -> None:
         """Listen until `close`."""
@@ -144,3 +141,17 @@ class SlackAdapter:
         await self._ready.wait()
         assert self._messages is not None
         return self._messages
+
+
+def _check(settings: BotSettings) -> None:
+    """UserError where something is missing that this surface cannot do without."""
+    if settings.slack_app_token is None and settings.slack_signing_secret is None:
+        raise UserError(
+            "Slack needs DREAMBOT_SLACK_APP_TOKEN (Socket Mode) or DREAMBOT_SLACK_SIGNING_SECRET (HTTP), too."
+        )
+    if settings.slack_app_token is None and settings.slack_http_port is None:
+        raise UserError("Slack over HTTP needs DREAMBOT_SLACK_HTTP_PORT, the port to listen on.")
+    if settings.slack_http_port is not None and settings.slack_signing_secret is None:
+        raise UserError("DREAMBOT_SLACK_HTTP_PORT needs DREAMBOT_SLACK_SIGNING_SECRET: nothing unsigned gets in.")
+    if settings.slack_client_id is not None and settings.slack_client_secret is None:
+        raise UserError("DREAMBOT_SLACK_CLIENT_ID needs DREAMBOT_SLACK_CLIENT_SECRET, too.")

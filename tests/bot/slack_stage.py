@@ -37,9 +37,10 @@ async def peer() -> AsyncIterator[Slack]:
         await runner.cleanup()
 
 
-def settings_for(slack: Slack, settings: BotSettings, *, http: bool = False) -> BotSettings:
-    """The test's settings, with the peer's tokens."""
-    here: dict[str, object] = {"slack_bot_token": BOT_TOKEN, "slack_api_url": slack.api, "progress_s": 0.0}
+def settings_for(slack: Slack, settings: BotSettings, *, http: bool = False, single: bool = True) -> BotSettings:
+    """The test's settings, with the peer's tokens; without a workspace's own token unless `single`."""
+    here: dict[str, object] = {"slack_api_url": slack.api, "progress_s": 0.0}
+    here |= {"slack_bot_token": BOT_TOKEN} if single else {}
     here |= {"slack_signing_secret": SECRET, "slack_http_port": free_port()} if http else {"slack_app_token": APP_TOKEN}
     return BotSettings(**(settings.model_dump() | here))
 
@@ -75,9 +76,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(slack: Slack, store: Store, settings: BotSettings, *, http: bool = False) -> AsyncIterator[Stage]:
+async def stage(
+    slack: Slack, store: Store, settings: BotSettings, *, http: bool = False, single: bool = True
+) -> AsyncIterator[Stage]:
     """The adapter listens; letters go when the test says so."""
-    own = settings_for(slack, settings, http=http)
+    own = settings_for(slack, settings, http=http, single=single)
     adapter = SlackAdapter(own, House.of(store))
     engine = FakeEngine(store.database, own)
     await engine.engines.publish_pack(PACK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import Mapping
@@ -73,6 +74,9 @@ async def _arguments(request: web.Request) -> dict[str, Any]:
         given |= await request.json()
     elif request.can_read_body:
         given |= dict(await request.post())
+    if (how := request.headers.get("Authorization", "")).startswith("Basic "):
+        pair = base64.b64decode(how.removeprefix("Basic ")).decode().partition(":")
+        given |= {"client_id": pair[0], "client_secret": pair[2]}
     return {name: value for name, value in given.items() if value is not None}
 
 
