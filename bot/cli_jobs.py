@@ -28,9 +28,7 @@ def dream(
     top_k: Annotated[str | None, _number("--top-k", "1 to the pack's labels; 10, at most half of them.")] = None,
     steps: Annotated[str | None, _number("--steps", "1 to 2,000; 150.")] = None,
     keep: Annotated[str | None, _number("--keep", "1 to 16 pictures; 1.")] = None,
-    parity: Annotated[
-        str | None, typer.Option("--parity", metavar="NAME", help="csc2516, fusedream, clip-gen")
-    ] = None,
+    parity: Annotated[str | None, typer.Option("--parity", metavar="NAME", help="csc2516, fusedream, clip-gen")] = None,
     image: Image = None,
     no_bank: Annotated[bool, typer.Option("--no-bank", help="Draw afresh, as published.")] = False,
     out: Out = None,

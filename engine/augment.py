@@ -1,7 +1,11 @@
 """Views of a picture for AugCLIP: FuseDream's policy `color, translation, resize, cutout` (2112.01573, its code).
 
-Every view is drawn by number, so view 7 is the same in every batch; the scale is drawn per view (the official code
-draws it once a batch, which only adds variance). Colour first, then one affine resampling, then cutout, as there.
+Every view is drawn by number, so view 7 is the same in every batch. Two forms of one policy:
+
+* ours: the scale is drawn per view, and shift and scale are one bilinear resampling, which costs less and varies more;
+* published: the shift moves whole pixels, and a scale that all views of a group share resizes them, then pads or crops.
+
+Colour comes first in both, cutout last. Nothing is clamped after colour; vacated area is 0, mid grey.
 """
 
 from __future__ import annotations
@@ -14,17 +18,29 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 from engine.rng import rng_for
 
 SHIFT, CUTOUT = 0.125, 0.5  # of the side
+LEAST, MOST = 0.8, 1.2  # of the scale
+SCALE = 5  # the draw that decides the scale
 
 
-def draw_views(seed: int, first: int, rows: int) -> Tensor:
-    """The draws of views first..first+rows-1: (rows, 8) in (0, 1), float32."""
-    drawn = [rng_for(seed, "view", number).uniforms(8) for number in range(first, first + rows)]
-    return torch.from_numpy(np.stack(drawn).astype(np.float32))
+def draw_views(seed: int, first: int, rows: int, shared: int = 1) -> Tensor:
+    """The draws of views first..first+rows-1: (rows, 8) in (0, 1), float32. `shared` views have one scale."""
+    drawn = np.stack([rng_for(seed, "view", number).uniforms(8) for number in range(first, first + rows)])
+    if shared > 1:
+        drawn[:, SCALE] = [rng_for(seed, "scale", n // shared).uniforms(1)[0] for n in range(first, first + rows)]
+    return torch.from_numpy(drawn.astype(np.float32))
 
 
 def augment(images: Tensor, draws: Tensor) -> Tensor:
-    """Views (n, 3, h, w) of pictures (n, 3, h, w) in [-1, 1]; differentiable in the pictures. Vacated area is 0."""
+    """Views (n, 3, h, w) of pictures (n, 3, h, w) in [-1, 1]; differentiable in the pictures. The form that is ours."""
     return _cutout(_resample(_colour(images, draws[:, :3]), draws[:, 3:6]), draws[:, 6:8])
+
+
+def augment_published(images: Tensor, draws: Tensor) -> Tensor:
+    """The published form: the same shapes and ranges; ValueError unless all views share one scale."""
+    if (draws[:, SCALE] != draws[0, SCALE]).any():
+        raise ValueError("Views of the published form share one scale; these do not.")
+    shifted = _translate(_colour(images, draws[:, :3]), draws[:, 3:5])
+    return _cutout(_resize(shifted, LEAST + (MOST - LEAST) * float(draws[0, SCALE])), draws[:, 6:8])
 
 
 def _colour(images: Tensor, draws: Tensor) -> Tensor:
@@ -37,17 +53,51 @@ def _colour(images: Tensor, draws: Tensor) -> Tensor:
     return (images - mean) * (contrast + 0.5) + mean
 
 
+def _shifts(draws: Tensor, side: int) -> Tensor:
+    """Whole pixels (n, 2) from -s to s, each as likely: s is an eighth of the side, rounded."""
+    steps = int(SHIFT * side + 0.5)
+    return torch.floor(draws * (2 * steps + 1)).clamp(max=2 * steps) - steps
+
+
 def _resample(images: Tensor, draws: Tensor) -> Tensor:
     """Integer shift up to an eighth of the side, and a scale U(0.8, 1.2) about the centre, in one bilinear pass."""
     side = images.shape[-1]
-    steps = int(SHIFT * side + 0.5)
-    shift = torch.floor(draws[:, :2] * (2 * steps + 1)).clamp(max=2 * steps) - steps
-    scale = 1 / (0.8 + 0.4 * draws[:, 2])
+    shift = _shifts(draws[:, :2], side)
+    scale = 1 / (LEAST + (MOST - LEAST) * draws[:, 2])
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = shift * (2 / side)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+
+def _translate(images: Tensor, draws: Tensor) -> Tensor:
+    """Every picture moved by whole pixels of its own along each axis; 0 moves in."""
+    side, device = images.shape[-1], images.device
+    shift = _shifts(draws, side).long()
+    places = torch.arange(side, device=device)
+    across, down = places + shift[:, :1], places + shift[:, 1:]
+    rows = torch.arange(len(images), device=device)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[rows, down.clamp(0, side - 1)[:, :, None], across.clamp(0, side - 1)[:, None, :]]
+    inside = _within(down, side)[:, :, None] & _within(across, side)[:, None, :]
+    return (moved * inside[..., None]).permute(0, 3, 1, 2)
+
+
+def _within(places: Tensor, side: int) -> Tensor:
+    return (places >= 0) & (places < side)
+
+
+def _resize(images: Tensor, scale: float) -> Tensor:
+    """All pictures resized by one scale, then padded with 0 about the centre, or cropped to it."""
+    side = images.shape[-1]
+    size = int(scale * side)
+    resized = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    if size < side:
+        before = (side - size) // 2
+        after = side - size - before
+        return F.pad(resized, (before, after, before, after))
+    before = (size - side) // 2
+    return resized[..., before : before + side, before : before + side]
 
 
 def _cutout(images: Tensor, draws: Tensor) -> Tensor:

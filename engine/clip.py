@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from engine.errors import BadWeights
+from engine.ops import Preprocess
 from engine.packs import ClipSpec
 
 
@@ -49,21 +50,19 @@ class Clip:
         room = self._tokenizer.context_length - 2
         return None if len(tokens) <= room else str(self._tokenizer.decode(tokens[:room])).strip()
 
-    def encode_images(self, images: Tensor, *, raw: bool = False) -> Tensor:
-        """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable.
-
-        `raw` leaves out the normalisation, as CLIP-GEN's program does by mistake.
-        """
-        inputs = self.preprocess(images, raw=raw).to(self.dtype, memory_format=torch.channels_last)
+    def encode_images(self, images: Tensor, preprocess: Preprocess = Preprocess.OURS) -> Tensor:
+        """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable."""
+        inputs = self.preprocess(images, preprocess).to(self.dtype, memory_format=torch.channels_last)
         return F.normalize(self._model.encode_image(inputs).float(), dim=-1)
 
-    def preprocess(self, images: Tensor, *, raw: bool = False) -> Tensor:
-        """Resize (bilinear; antialiased when shrinking) and normalise as CLIP was trained: (n, 3, size, size)."""
-        unit = images.float() if raw else (images.float() + 1) / 2
-        if unit.shape[-1] != self.image_size:
-            shrinking = unit.shape[-1] > self.image_size
-            unit = F.interpolate(unit, size=self.image_size, mode="bilinear", antialias=shrinking)
-        return unit if raw else (unit - self._mean) / self._std
+    def preprocess(self, images: Tensor, how: Preprocess = Preprocess.OURS) -> Tensor:
+        """Resize and normalise: (n, 3, size, size). Ours as CLIP was trained; the others as their programs do."""
+        raw = how in (Preprocess.CSC2516, Preprocess.CLIPGEN)
+        inputs = images.float() if raw else (images.float() + 1) / 2
+        if inputs.shape[-1] != self.image_size:
+            smooth = how is Preprocess.OURS and inputs.shape[-1] > self.image_size
+            inputs = F.interpolate(inputs, size=self.image_size, mode="bilinear", antialias=smooth)
+        return inputs if raw else (inputs - self._mean) / self._std
 
 
 def _create(spec: ClipSpec) -> Any:

@@ -100,10 +100,16 @@ class LatentSpace:
     tokens: TokenSpace | None = None  # where the pack can do `clipgen`
     bank_size: int = 0
     bank: Bank | None = None
+    clamp: float | None = None  # instead of the truncation: z is cut to it, not drawn again
 
     def at(self, bank_size: int) -> LatentSpace:
         """This space with candidates from a bank of that size, or none for 0."""
         return replace(self, bank_size=bank_size)
+
+    @property
+    def bound(self) -> float | None:
+        """How far a coordinate of z may lie from 0 where a method moves it; None: anywhere."""
+        return None if self.truncation is None else self.truncation * self.z_scale
 
     def label_of(self, index: int) -> str:
         """The name of a generator class."""
@@ -167,7 +173,9 @@ class LatentSpace:
 
     def _latents(self, normals: Rng, index: int) -> Latents:
         z = normals.normals(self.dim_z)
-        if self.truncation is not None:
+        if self.clamp is not None:
+            z = z.clip(-self.clamp, self.clamp)
+        elif self.truncation is not None:
             while (outside := np.abs(z) > self.truncation).any():
                 z[outside] = normals.normals(int(outside.sum()))
         return Latents((z * self.z_scale).astype(np.float32)[None], np.array([index], dtype=np.int64))

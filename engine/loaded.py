@@ -100,11 +100,11 @@ class LoadedPack:
         """Scorer or judge."""
         return self.scorer if tower is Tower.SCORER else self.judge
 
-    def draw(self, latents: Latents, rung: int, *, raw: bool = False) -> Tensor:
-        """Pictures (rung, 3, h, w) in [-1, 1]; rows past the latents are padding. `raw`: see EncodeImages."""
+    def draw(self, latents: Latents, rung: int, *, cut: bool = True) -> Tensor:
+        """Pictures (rung, 3, h, w) in [-1, 1], if `cut` to it; rows past the latents are padding."""
         padding = rung - len(latents)
         if latents.tokens is not None:
-            return self.pair.paint(np.pad(latents.tokens, ((0, padding), (0, 0))), raw=raw)
+            return self.pair.paint(np.pad(latents.tokens, ((0, padding), (0, 0))), cut=cut)
         z = np.concatenate([latents.z, np.ones((padding, self.generator.dim_z), np.float32)])
         y = self.embed(latents)
         padded = torch.cat([y, y.new_zeros(padding, y.shape[1])])

@@ -39,6 +39,15 @@ class Tower(StrEnum):
     JUDGE = "judge"  # is never optimised against
 
 
+class Preprocess(StrEnum):
+    """How a picture comes to CLIP. Scores of different ones do not compare."""
+
+    OURS = "ours"  # as CLIP was trained: (I + 1) / 2, bilinear, antialiased when shrinking, CLIP's mean and std
+    FUSEDREAM = "fusedream"  # the same without antialias; its views are of the published form
+    CSC2516 = "csc2516"  # [-1, 1] as it is, without mean and std; bilinear without antialias
+    CLIPGEN = "clipgen"  # the same, and what the decoder draws beyond [-1, 1] is not cut off
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodeText:
     """Text embeddings (rows, d) float32, L2-normalised, and where each text was cut (reply: `Texts`)."""
@@ -70,16 +79,13 @@ class Texts:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodeImages:
-    """Image embeddings (rows, d) float16, L2-normalised, of the pictures of `latents` (reply: the array).
-
-    `raw`: pictures go in as they are, neither cut to [-1, 1] nor normalised for CLIP, as CLIP-GEN's program has it.
-    """
+    """Image embeddings (rows, d) float16, L2-normalised, of the pictures of `latents` (reply: the array)."""
 
     pack: str
     latents: Latents
     rung: int
     tower: Tower = Tower.SCORER
-    raw: bool = False
+    preprocess: Preprocess = Preprocess.OURS
 
     @property
     def rows(self) -> int:
@@ -87,7 +93,7 @@ class EncodeImages:
 
     @property
     def key(self) -> Hashable:
-        return EncodeImages, self.pack, self.rung, self.tower, self.latents.drawn_by, self.raw
+        return EncodeImages, self.pack, self.rung, self.tower, self.latents.drawn_by, self.preprocess
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -125,10 +131,11 @@ class EncodeViews:
     rows: int
     rung: int
     tower: Tower = Tower.SCORER
+    preprocess: Preprocess = Preprocess.OURS
 
     @property
     def key(self) -> Hashable:
-        return EncodeViews, self.pack, self.rung, self.tower, self.latents.drawn_by
+        return EncodeViews, self.pack, self.rung, self.tower, self.latents.drawn_by, self.preprocess
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,6 +171,7 @@ class Climb:
     seed: int
     first: int
     rows: int
+    preprocess: Preprocess = Preprocess.OURS
 
     @property
     def rung(self) -> int:
@@ -171,7 +179,7 @@ class Climb:
 
     @property
     def key(self) -> Hashable:
-        return Climb, self.pack, self.rung
+        return Climb, self.pack, self.rung, self.preprocess
 
 
 @dataclass(frozen=True, eq=False, slots=True)

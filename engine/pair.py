@@ -45,10 +45,10 @@ class Pair:
             raise BadWeights(f"{pack.name}: the GPT does not draw the VQGAN's {length} tokens of {codes} codes.")
         self.length, self.place = length, place
 
-    def paint(self, tokens: NDArray[np.int64], *, raw: bool = False) -> Tensor:
-        """Pictures (n, 3, h, w) of tokens (n, length), cut to [-1, 1] unless `raw`."""
+    def paint(self, tokens: NDArray[np.int64], *, cut: bool = True) -> Tensor:
+        """Pictures (n, 3, h, w) of tokens (n, length); in [-1, 1] if `cut` to it."""
         codes = torch.from_numpy(tokens).to(self.place)
-        return self.vqgan.decode(codes, cut=not raw)
+        return self.vqgan.decode(codes, cut=cut)
 
     def draw(
         self, text: NDArray[np.float32], uniforms: NDArray[np.float64], kept: Kept | None, *, plain: bool = False

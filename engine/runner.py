@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.augment import augment, draw_views
+from engine.climbing import slope_of, views_of
 from engine.latents import Latents, LatentSpace
 from engine.loaded import Device, LoadedPack, choose_device
 from engine.ops import (
@@ -30,6 +30,7 @@ from engine.ops import (
     Launch,
     Op,
     Pixels,
+    Preprocess,
     Render,
     Slope,
     Texts,
@@ -90,8 +91,8 @@ def _encode_text(loaded: LoadedPack, launch: Launch) -> list[Texts]:
 def _encode_images(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeImages)]
     latents = Latents.stacked([op.latents for op in ops])
-    pictures = loaded.draw(latents, launch.rung, raw=ops[0].raw)
-    embeddings = loaded.tower(ops[0].tower).encode_images(pictures, raw=ops[0].raw)
+    pictures = loaded.draw(latents, launch.rung, cut=ops[0].preprocess is not Preprocess.CLIPGEN)
+    embeddings = loaded.tower(ops[0].tower).encode_images(pictures, ops[0].preprocess)
     return _split(embeddings.half().cpu().numpy(), ops)
 
 
@@ -112,16 +113,11 @@ def _square(pixels: Pixels) -> Tensor:
 
 def _encode_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeViews)]
-    views = torch.cat([_views(loaded, op) for op in ops])
+    pictures = [loaded.draw(op.latents, 1).float() for op in ops]
+    views = torch.cat([views_of(one, op) for one, op in zip(pictures, ops, strict=True)])
     padded = torch.cat([views, views.new_zeros(launch.rung - len(views), *views.shape[1:])])
-    embeddings = loaded.tower(ops[0].tower).encode_images(padded)
+    embeddings = loaded.tower(ops[0].tower).encode_images(padded, ops[0].preprocess)
     return _split(embeddings.half().cpu().numpy(), ops)
-
-
-def _views(loaded: LoadedPack, op: EncodeViews) -> Tensor:
-    picture = loaded.draw(op.latents, 1).float()
-    draws = draw_views(op.seed, op.first, op.rows).to(picture.device)
-    return augment(picture.expand(op.rows, -1, -1, -1), draws)
 
 
 def _render(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
@@ -140,21 +136,7 @@ def _draw_tokens(loaded: LoadedPack, launch: Launch) -> list[Drawn]:
 
 
 def _climb(loaded: LoadedPack, launch: Launch) -> list[Slope]:
-    return [_slope(loaded, op) for op in launch.ops if isinstance(op, Climb)]
-
-
-def _slope(loaded: LoadedPack, op: Climb) -> Slope:
-    """One backward through the generator for all views: their gradients meet in the picture."""
-    device = loaded.device
-    with torch.inference_mode(False), torch.enable_grad():
-        z = torch.from_numpy(op.latents.z).to(device.place).requires_grad_()
-        y = loaded.embed(op.latents).float().detach().requires_grad_()
-        picture = loaded.generator(z.to(device.dtype), y.to(device.dtype)).float()
-        draws = draw_views(op.seed, op.first, op.rows).to(device.place)
-        embeddings = loaded.scorer.encode_images(augment(picture.expand(op.rows, -1, -1, -1), draws))
-        score = (embeddings @ torch.from_numpy(op.text).to(device.place)).mean()
-        to_z, to_y = torch.autograd.grad(score, (z, y))
-    return Slope(float(score), to_z[0].float().cpu().numpy(), to_y[0].float().cpu().numpy())
+    return [slope_of(loaded, op) for op in launch.ops if isinstance(op, Climb)]
 
 
 COMPUTE: Mapping[type[Op], Callable[[LoadedPack, Launch], list[Any]]] = {

@@ -81,11 +81,12 @@ def _search(job: Job, space: LatentSpace, knobs: Mapping[str, Any]) -> Ask[dict[
     """A search by its parts, so that the judge sees the best after every mark and a few that were not chosen."""
     target = yield from encode_target(job, space, None)
     judge = yield from encode_target(job, space, None, Tower.JUDGE)
-    scored, _ = yield from search.score(job, space, target)
+    ranked = yield from search.score(job, space, target)
+    scored, ranks = ranked.candidates, np.array(ranked.ranks)
     clip = np.array([candidate.clip_score for candidate in scored])
-    leaders = [int(clip[:n].argmax()) for n in range(1, len(clip) + 1)]
+    leaders = [int(ranks[:n].argmax()) for n in range(1, len(clip) + 1)]
     marks = sorted({min(mark, len(clip)) for mark in MARKS})
-    kept = best_of(clip, KEPT)
+    kept = best_of(ranks, KEPT)
     wanted = sorted({*(leaders[mark - 1] for mark in marks), *range(min(RANDOM, len(clip))), *kept})
     judged = yield from _judge(job, space, [scored[i] for i in wanted])
     by_judge = dict(zip(wanted, cosines(judged, judge.embedding), strict=True))
@@ -96,7 +97,7 @@ def _search(job: Job, space: LatentSpace, knobs: Mapping[str, Any]) -> Ask[dict[
         "augclip": float(cosines(views, target.embedding).mean()),
         "judge": float(by_judge[best]),
         "label": scored[best].label,
-        "curve": [round(float(clip[leader]), 5) for leader in leaders],
+        "curve": [round(float(best), 5) for best in np.maximum.accumulate(clip)],
         "judge_at": {str(mark): round(float(by_judge[leaders[mark - 1]]), 5) for mark in marks},
         "random_clip": float(clip.mean()),
         "random_judge": float(np.mean([by_judge[i] for i in range(min(RANDOM, len(clip)))])),

@@ -18,7 +18,7 @@ from engine.methods.found import Found, Past, Way, base_recipe, best_of, cosines
 from engine.methods.fusedream import measure
 from engine.methods.search import measured
 from engine.methods.target import encode_target
-from engine.ops import TOKEN_RUNG, Ask, Drawn, DrawTokens, Floats, Progress, Tower
+from engine.ops import TOKEN_RUNG, Ask, Drawn, DrawTokens, Floats, Preprocess, Progress, Tower
 from engine.rng import rng_for
 from storage.errors import UserError
 from storage.job import Candidate, Job, Parity
@@ -54,7 +54,8 @@ def score(job: Job, space: LatentSpace, text: Floats) -> Ask[tuple[list[Candidat
         tokens = yield from draw(job, space, text, first)
         drawn = np.concatenate([drawn, tokens[: total - first]])
         latents = Latents.of_tokens(drawn[first:])
-        embeddings = yield from encode_images(space, latents, TOKEN_RUNG, raw=_published(job))
+        preprocess = Preprocess.CLIPGEN if _published(job) else Preprocess.OURS
+        embeddings = yield from encode_images(space, latents, TOKEN_RUNG, Tower.SCORER, preprocess)
         scored += _scored(first, embeddings, text)
         best = best_of([c.clip_score or 0.0 for c in scored], 1)[0]
         if best != shown:

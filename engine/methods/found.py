@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.latents import Latents, LatentSpace
-from engine.ops import Ask, EncodeImages, EncodeViews, Floats, Pixels, Render, Tower
-from storage.job import Candidate, Image, Job
+from engine.ops import Ask, EncodeImages, EncodeViews, Floats, Pixels, Preprocess, Render, Tower
+from storage.job import Candidate, Image, Job, Params, Parity
 from storage.recipe import RECIPE_VERSION
 
 VIEWS = 32  # of an AugCLIP score: one launch
+CLAMP = 2.0  # FuseDream's code cuts z to it (algorithms: 2.2)
 VIEW_SEED = 0  # the same views for every picture, so that scores compare
 
 
@@ -75,11 +76,22 @@ def base_recipe(job: Job, space: LatentSpace) -> dict[str, Any]:
     }
 
 
+def published_space(params: Params, space: LatentSpace) -> LatentSpace:
+    """The space as a parity draws from it, afresh for every seed; otherwise as it is."""
+    if params.parity is None:
+        return space
+    return replace(space, bank_size=0, clamp=CLAMP if params.parity is Parity.FUSEDREAM else None)
+
+
 def encode_images(
-    space: LatentSpace, latents: Latents, rung: int, tower: Tower = Tower.SCORER, *, raw: bool = False
+    space: LatentSpace,
+    latents: Latents,
+    rung: int,
+    tower: Tower = Tower.SCORER,
+    preprocess: Preprocess = Preprocess.OURS,
 ) -> Ask[NDArray[np.float16]]:
-    """Image embeddings (n, d) float16 of the pictures of `latents`, n at most `rung`; `raw`: see EncodeImages."""
-    embeddings: NDArray[np.float16] = yield EncodeImages(space.pack, latents, rung, tower, raw)
+    """Image embeddings (n, d) float16 of the pictures of `latents`, n at most `rung`."""
+    embeddings: NDArray[np.float16] = yield EncodeImages(space.pack, latents, rung, tower, preprocess)
     return embeddings
 
 

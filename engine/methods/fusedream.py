@@ -3,13 +3,14 @@
 Basis search, over-parameterised mixing and augmented views as in the paper's code; better by default where it costs
 nothing: the mixture starts at the best basis instead of at random, every view has a scale of its own, the best point on
 fixed views is kept, and climbing stops on a plateau. The final AugCLIP is measured on views that were never climbed.
+`--parity fusedream` turns the same knobs to where the official code has them, what it reports included.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from engine.latents import Latents, LatentSpace
 from engine.methods import search
 from engine.methods.found import (
+    CLAMP,
+    VIEW_SEED,
     Found,
     Past,
     Picture,
@@ -27,76 +30,142 @@ from engine.methods.found import (
     cosines,
     encode_images,
     encode_views,
+    published_space,
     render,
 )
+from engine.methods.mixture import Adam, Mixture
 from engine.methods.target import Target, encode_target
-from engine.ops import Ask, Climb, EncodeViews, Floats, Progress, Slope, Tower, rung_for
+from engine.ops import Ask, Climb, EncodeViews, Floats, Preprocess, Progress, Slope, Tower, rung_for
 from engine.rng import rng_for
-from storage.job import Candidate, Job
+from storage.job import Candidate, Job, Parity
 
-BASES = 5  # k of the paper
-HEAD_START = 4.0  # the best basis's logit; the others have 0
-VIEWS = 8  # climbed a step, fresh every time
-CHECK, CHECK_VIEWS, CHECK_SEED = 5, 16, 1  # every so many steps the point is measured on fixed views
-PATIENCE, GAIN = 25, 2e-4  # steps without that much gain on the fixed views end the climb
-RATE, LAST_RATE, LOGIT_RATE = 0.02, 0.005, 0.05
-NOISE = 0.01  # on z and y in the first half
-KNOBS = {
-    "bases": BASES,
-    "head_start": HEAD_START,
-    "views": VIEWS,
-    "check": [CHECK, CHECK_VIEWS, CHECK_SEED],
-    "stop": [PATIENCE, GAIN],
-    "rates": [RATE, LAST_RATE, LOGIT_RATE],
-    "noise": NOISE,
-}
+CHECK_SEED = 1  # of the fixed views
+SHOW = 25  # without checks the picture is shown this often
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """What decides a climb, beside its start and its steps."""
+
+    bases: int = 5  # k of the paper
+    head_start: float | None = 4.0  # the best basis's logit, the others have 0; None: every logit N(0, 1)
+    views: int = 8  # climbed a step, fresh every time
+    check: tuple[int, int] | None = (5, 16)  # how often, and on how many fixed views; None: the last point is kept
+    stop: tuple[int, float] | None = (25, 2e-4)  # steps without that much gain end the climb
+    rates: tuple[float, float, float] = (0.02, 0.005, 0.05)  # of z and y at first and at last, by cosine; of the logits
+    noise: float = 0.01  # on z and y
+    noisy: float = 0.5  # in this share of the steps, the first
+    bound: float | None = None  # of z; None: the pack's truncation
+    preprocess: Preprocess = Preprocess.OURS
+    report: tuple[int, int] | None = None  # calls and views of the published measure
+
+
+DEFAULT = Knobs()
+PUBLISHED = Knobs(
+    head_start=None,
+    views=50,
+    check=None,
+    stop=None,
+    rates=(5e-3, 5e-3, 5e-3),
+    noisy=1.0,
+    bound=CLAMP,
+    preprocess=Preprocess.FUSEDREAM,
+    report=(20, 50),
+)
+
+
+def knobs(job: Job) -> Knobs:
+    """Ours, or the official code's."""
+    return PUBLISHED if job.params.parity is Parity.FUSEDREAM else DEFAULT
 
 
 def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
     """All that decides the picture: the basis search's recipe, the steps, and every knob."""
-    knobs = {"steps": job.params.steps, "fusedream": KNOBS}
-    return base_recipe(job, space) | search.drawn(job, space) | knobs
+    turned = {name: list(k) if isinstance(k, tuple) else k for name, k in asdict(knobs(job)).items()}
+    return base_recipe(job, space) | search.drawn(job, space) | {"steps": job.params.steps, "fusedream": turned}
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Search for bases, climb from the best, measure what was reached. One picture, whatever `keep` is."""
-    asked = job.params
+    asked, knob, space = job.params, knobs(job), published_space(job.params, space)
     target = yield from encode_target(job, space, past)
-    scored, similarity = yield from search.score(job, space, target, extra=asked.steps)
-    bases = best_of([c.clip_score or 0.0 for c in scored], BASES)
-    mixture = Mixture.of(Latents.stacked([space.redraw(asked.seed, scored[i]) for i in bases]), space)
-    top = yield from climb(job, space, mixture, target.embedding, scored[bases[0]])
+    scored = yield from search.score(job, space, target, extra=asked.steps)
+    bases = best_of(scored.ranks, knob.bases)
+    drawn = Latents.stacked([space.redraw(asked.seed, scored.candidates[i]) for i in bases])
+    mixture = start(job, space, drawn)
+    top = yield from climb(job, space, mixture, target.embedding, scored.candidates[bases[0]])
     embedding = yield from encode_images(space, top, rung_for(1))
     final = search.candidates(space, [asked.candidates], top.classes, embedding, target.embedding)[0]
     judged = yield from encode_target(job, space, past, Tower.JUDGE)
     picture = yield from measure(space, top, target, judged, final)
-    note = target.note or search.outside_note(space, similarity)
-    return Found((picture,), search.measured([*scored, final], (picture,)), note)
+    note = target.note or search.outside_note(space, scored.similarity)
+    if knob.report is not None:
+        note = yield from reported(space, top, target, knob.report)
+    return Found((picture,), search.measured([*scored.candidates, final], (picture,)), note)
 
 
-def climb(job: Job, space: LatentSpace, mixture: Mixture, text: Floats, start: Candidate) -> Ask[Latents]:
-    """Adam on AugCLIP; returns the latents that were best on the fixed views."""
-    asked, adam = job.params, Adam()
-    best, top, since = -math.inf, mixture.latents(), 0
-    for step in range(asked.steps + 1):
-        if step % CHECK == 0 or step == asked.steps:
-            here = mixture.latents()
-            views: NDArray[np.float16] = yield EncodeViews(
-                space.pack, here, CHECK_SEED, 0, CHECK_VIEWS, rung_for(CHECK_VIEWS)
+def start(job: Job, space: LatentSpace, bases: Latents) -> Mixture:
+    """Close to the best basis; or, as published, a random mixture of all, which resembles none."""
+    knob = knobs(job)
+    if knob.head_start is not None:
+        return Mixture.of(bases, space, knob.head_start)
+    size = space.dim_z + space.class_embeddings.shape[1]
+    logits = rng_for(job.params.seed, "logits", 0).normals(len(bases) * size).reshape(len(bases), size)
+    return Mixture.at(bases, space, logits, knob.bound)
+
+
+def climb(job: Job, space: LatentSpace, mixture: Mixture, text: Floats, best: Candidate) -> Ask[Latents]:
+    """Adam on AugCLIP; returns the latents that were best on the fixed views, or without those the last ones."""
+    knob, steps, seed = knobs(job), job.params.steps, job.params.seed
+    watch, adam = Watch(knob), Adam(knob.rates[0], knob.rates[2])
+    for step in range(steps + 1):
+        if step == steps and knob.check is None:
+            break  # the published code returns the point before its last step
+        watch.here = mixture.latents()
+        if (yield from watch.look(space, text, step, last=step == steps)):
+            yield Progress(
+                job.params.candidates + step, job.params.candidates + steps, (yield from render(space, watch.top)), best
             )
-            score = float(cosines(views, text).mean())
-            if score > best + GAIN or step == 0:
-                best, top, since = score, here, step
-                preview = yield from render(space, top)
-                yield Progress(asked.candidates + step, asked.candidates + asked.steps, preview, start)
-            elif step - since >= PATIENCE:
-                break
-        if step < asked.steps:
-            noise = NOISE if 2 * step < asked.steps else 0.0
-            near = mixture.latents(rng_for(asked.seed, "noise", step).normals(mixture.size) * noise)
-            slope: Slope = yield Climb(space.pack, near, text, asked.seed, VIEWS * (step + 1), VIEWS)
-            adam.ascend(mixture, mixture.gradient(slope), rate_at(step, asked.steps))
-    return top
+        if watch.over(step):
+            break
+        if step < steps:
+            noise = knob.noise if step < knob.noisy * steps else 0.0
+            near = mixture.latents(rng_for(seed, "noise", step).normals(mixture.size) * noise)
+            slope: Slope = yield Climb(
+                space.pack, near, text, seed, knob.views * (step + 1), knob.views, knob.preprocess
+            )
+            adam.ascend(mixture, mixture.gradient(slope.z, slope.y), rate_at(step, steps, knob))
+    return watch.top
+
+
+class Watch:
+    """Where the climb is, and the best that it saw."""
+
+    def __init__(self, knob: Knobs) -> None:
+        self._knob = knob
+        self._best, self._since = -math.inf, 0
+        self.here: Latents
+        self.top: Latents
+
+    def look(self, space: LatentSpace, text: Floats, step: int, *, last: bool) -> Ask[bool]:
+        """Measure where it is time to; whether there is something new to show."""
+        if self._knob.check is None:
+            self.top = self.here
+            return step % SHOW == 0
+        every, views = self._knob.check
+        if step % every and not last:
+            return False
+        seen: NDArray[np.float16] = yield EncodeViews(space.pack, self.here, CHECK_SEED, 0, views, rung_for(views))
+        score = float(cosines(seen, text).mean())
+        least = self._knob.stop[1] if self._knob.stop else 0.0
+        if step > 0 and score <= self._best + least:
+            return False
+        self._best, self._since, self.top = score, step, self.here
+        return True
+
+    def over(self, step: int) -> bool:
+        """Whether nothing was gained for too long."""
+        return self._knob.stop is not None and step - self._since >= self._knob.stop[0]
 
 
 def measure(space: LatentSpace, top: Latents, target: Target, judged: Target, final: Candidate) -> Ask[Picture]:
@@ -113,86 +182,22 @@ def measure(space: LatentSpace, top: Latents, target: Target, judged: Target, fi
     )
 
 
-def rate_at(step: int, steps: int) -> float:
-    """The share of the full rate: a cosine from 1 to LAST_RATE / RATE."""
-    low = LAST_RATE / RATE
+def reported(space: LatentSpace, top: Latents, target: Target, report: tuple[int, int]) -> Ask[str]:
+    """What the official code prints: the mean over calls of views that share one scale a call."""
+    calls, rows = report
+    means = []
+    for call in range(calls):
+        views: NDArray[np.float16] = yield EncodeViews(
+            space.pack, top, VIEW_SEED, call * rows, rows, rows, Tower.SCORER, Preprocess.FUSEDREAM
+        )
+        means.append(float(cosines(views, target.embedding).mean()))
+    return f"AugCLIP as FuseDream reports it ({calls} x {rows} views): {np.mean(means):.4f}."
+
+
+def rate_at(step: int, steps: int, knob: Knobs = DEFAULT) -> float:
+    """The share of the full rate: a cosine from 1 to last / first."""
+    low = knob.rates[1] / knob.rates[0]
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-@dataclass(slots=True)
-class Mixture:
-    """k latents, mixed by a softmax over the k for every coordinate apart, as in the paper's code. Float64 inside."""
-
-    z: NDArray[np.float64]  # (k, dim_z)
-    y: NDArray[np.float64]  # (k, dim_y)
-    z_logits: NDArray[np.float64]
-    y_logits: NDArray[np.float64]
-    classes: NDArray[np.int64]  # of the best basis: (1,)
-    bound: float | None
-
-    @classmethod
-    def of(cls, bases: Latents, space: LatentSpace) -> Mixture:
-        """A mixture that starts close to the first basis."""
-        z = bases.z.astype(np.float64)
-        y = space.class_embeddings[bases.classes].astype(np.float64)
-        z_logits, y_logits = np.zeros_like(z), np.zeros_like(y)
-        z_logits[0] = y_logits[0] = HEAD_START
-        return cls(z, y, z_logits, y_logits, bases.classes[:1], space.truncation)
-
-    @property
-    def size(self) -> int:
-        """How many coordinates the mixed latents have."""
-        return int(self.z.shape[1]) + int(self.y.shape[1])
-
-    def latents(self, noise: NDArray[np.float64] | float = 0.0) -> Latents:
-        """The mixed latents (1, ...), with `noise` (size,) added."""
-        mixed = np.concatenate([_mix(self.z, self.z_logits), _mix(self.y, self.y_logits)]) + noise
-        row = mixed.astype(np.float32)[None]
-        return Latents(row[:, : self.z.shape[1]], self.classes, row[:, self.z.shape[1] :])
-
-    def gradient(self, slope: Slope) -> dict[str, NDArray[np.float64]]:
-        """The chain rule through the mixture, in closed form."""
-        found = {}
-        for name, values, logits, outer in (
-            ("z", self.z, self.z_logits, slope.z),
-            ("y", self.y, self.y_logits, slope.y),
-        ):
-            share = _softmax(logits)
-            found[name] = share * outer
-            found[f"{name}_logits"] = share * (values - _mix(values, logits)) * outer
-        return found
-
-
-@dataclass(slots=True)
-class Adam:
-    """Adam (arXiv 1412.6980, algorithm 1) on a mixture's four arrays, upwards."""
-
-    moments: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
-    steps: int = 0
-
-    def ascend(self, mixture: Mixture, gradient: Mapping[str, NDArray[np.float64]], share: float) -> None:
-        """One step; z stays within the generator's truncation."""
-        self.steps += 1
-        for name, g in gradient.items():
-            m, v = self.moments.get(name, (np.zeros_like(g), np.zeros_like(g)))
-            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-            self.moments[name] = m, v
-            rate = share * (LOGIT_RATE if name.endswith("logits") else RATE)
-            move = (m / (1 - 0.9**self.steps)) / (np.sqrt(v / (1 - 0.999**self.steps)) + 1e-8)
-            setattr(mixture, name, getattr(mixture, name) + rate * move)
-        if mixture.bound is not None:
-            mixture.z = mixture.z.clip(-mixture.bound, mixture.bound)
-
-
-def _mix(values: NDArray[np.float64], logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    mixed: NDArray[np.float64] = (_softmax(logits) * values).sum(axis=0)
-    return mixed
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    raised = np.exp(logits - logits.max(axis=0))
-    shares: NDArray[np.float64] = raised / raised.sum(axis=0)
-    return shares
 
 
 FUSEDREAM = Way(recipe, run)

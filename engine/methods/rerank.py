@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.latents import Latents, LatentSpace
-from engine.methods import clipgen
+from engine.methods import clipgen, search
 from engine.methods.found import (
     Found,
     Past,
@@ -24,9 +25,10 @@ from engine.methods.found import (
     cosines,
     encode_images,
     encode_views,
+    published_space,
     render,
 )
-from engine.methods.target import encode_target
+from engine.methods.target import Target, encode_target
 from engine.ops import TOKEN_RUNG, Ask, Floats, Progress, Tower, rung_for
 from storage.errors import UserError
 from storage.job import By, Candidate, Job, Method
@@ -53,14 +55,28 @@ def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Score every candidate by the asked measure, keep the best."""
     earlier = _needed(past)
+    space = published_space(earlier.parent.params, space)
     tower = Tower.JUDGE if job.params.by is By.JUDGE else Tower.SCORER
     target = yield from encode_target(job, space, past, tower)
     scored = yield from MEASURES[job.params.by](earlier, space, target.embedding)
-    order = best_of([getattr(c, FIELD[job.params.by]) for c in scored], job.params.keep)
+    ranks = np.array([getattr(c, FIELD[job.params.by]) for c in scored], dtype=np.float64)
+    if job.params.by is By.CLIP and earlier.parent.params.parity is None:
+        ranks += _leaning(job, space, target, scored)
+    order = best_of(ranks, job.params.keep)
     pictures = []
     for chosen in (scored[position] for position in order):
         pictures.append((yield from _picture(earlier, space, chosen)))
     return Found(tuple(pictures), tuple(scored), target.note)
+
+
+def _leaning(job: Job, space: LatentSpace, target: Target, scored: Sequence[Candidate]) -> NDArray[np.float64]:
+    """What labels add to the ranking, as in a search of these words; nothing where candidates have none."""
+    if all(candidate.label is None for candidate in scored):
+        return np.zeros(len(scored))
+    similarity = space.similarities(target.said, target.embedding, target.unsaid)
+    leaning = search.lean(search.slots(similarity, search.top_k(job, space)), len(space.labels))
+    known = {label: float(value) for label, value in zip(space.labels, leaning, strict=True)}
+    return np.array([known.get(c.label or "", 0.0) for c in scored])
 
 
 def _by_clip(past: Earlier, space: LatentSpace, text: Floats) -> Ask[list[Candidate]]:

@@ -18,7 +18,7 @@ from engine.errors import BadWeights
 from engine.generators import gpt, vqgan
 from engine.latents import Latents
 from engine.methods import METHODS, Found, Past, clipgen
-from engine.ops import EncodeImages, Launch, Progress
+from engine.ops import EncodeImages, Launch, Preprocess, Progress
 from engine.packs import Pack, read_pack
 from engine.pair import Pair
 from engine.runner import ModelRunner, choose_device
@@ -162,11 +162,12 @@ def test_raw_pictures_are_neither_cut_nor_normalised(tiny_packs: dict[str, Pack]
     tokens = np.arange(64).reshape(4, 16) % 40
     painted = loaded.pair.vqgan.decode(torch.from_numpy(tokens), cut=False)
     assert painted.max() > 1
-    for raw, seen in ((True, painted), (False, painted.clamp(-1, 1) / 2 + 0.5)):
-        small = torch.nn.functional.interpolate(seen, size=32, mode="bilinear", antialias=True)
+    for how, seen in ((Preprocess.CLIPGEN, painted), (Preprocess.OURS, painted.clamp(-1, 1) / 2 + 0.5)):
+        raw = how is Preprocess.CLIPGEN
+        small = torch.nn.functional.interpolate(seen, size=32, mode="bilinear", antialias=not raw)
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
         wanted = loaded.scorer._model.encode_image(small if raw else (small - mean) / std, normalize=True)
-        found_ = runner.run(Launch((EncodeImages("tiny", Latents.of_tokens(tokens), 4, raw=raw),)))[0]
+        found_ = runner.run(Launch((EncodeImages("tiny", Latents.of_tokens(tokens), 4, preprocess=how),)))[0]
         assert np.allclose(found_, wanted.numpy(), atol=2e-3)
 
 

@@ -10,11 +10,13 @@ import pytest
 
 from engine.batcher import Happening
 from engine.codec import pixels_sha256
+from engine.latents import Latents
 from engine.methods import METHODS, Found, Past
 from engine.methods.found import best_of
-from engine.methods.search import slots
+from engine.methods.search import lean, slots
+from engine.ops import EncodeImages, EncodeText, Launch, Preprocess
 from engine.runner import ModelRunner
-from storage.job import By, Image, Job, Method, State
+from storage.job import By, Image, Job, Method, Parity, State
 from storage.recipe import digest
 
 Finish = Callable[..., dict[str, Happening]]
@@ -33,8 +35,8 @@ def pixels(result: Found) -> list[str]:
 
 
 def test_the_best_by_clip_come_first(finish: Finish, make_job: MakeJob) -> None:
-    """Kept pictures are the highest scores of all candidates, and are measured by judge and views too."""
-    result = found(finish(make_job(keep=3))["aaaaaa"])
+    """Of one label, kept pictures are the highest scores of all; judge and views measure them, too."""
+    result = found(finish(make_job(keep=3, top_k=1))["aaaaaa"])
     scores = sorted((c.clip_score for c in result.candidates if c.clip_score is not None), reverse=True)
     assert [picture.clip_score for picture in result.pictures] == scores[:3]
     assert len(result.candidates) == 20
@@ -75,6 +77,26 @@ def test_near_labels_are_drawn_more_often_and_none_of_the_k_never() -> None:
     assert [clear.count(label) for label in range(4)] == [13, 173, 13, 0]
     even = slots(np.array([0.5, 0.5, 0.1]), 2)
     assert [even.count(0), even.count(1)] == [100, 100]
+
+
+def test_an_unlikely_label_must_be_better_by_more_than_noise(runner: ModelRunner, make_job: MakeJob) -> None:
+    """Ranks add 0.03 of the log of the label's share: an eighth as likely costs 0.06."""
+    leaning = lean([0] * 80 + [1] * 10 + [2] * 10, 4)
+    assert leaning[0] - leaning[1] == pytest.approx(0.03 * np.log(8))
+    assert leaning[1] == leaning[2] > leaning[3]
+    recipe = METHODS[Method.SEARCH].recipe(make_job(), runner.space("tiny"), None)
+    assert recipe["prior"]["lean"] == 0.03
+
+
+def test_ranks_lean_scores_do_not(finish: Finish, runner: ModelRunner, make_job: MakeJob) -> None:
+    """The order is by score and leaning; the score that is shown is plain CLIP."""
+    result, space = found(finish(make_job(keep=16, top_k=5))["aaaaaa"]), runner.space("tiny")
+    text = runner.run(Launch((EncodeText("tiny", ("a lemon",)),)))[0].embeddings[0]
+    leaning = lean(slots(space.similarities("a lemon", text), 5), 5)
+    ranks = [(p.clip_score or 0.0) + leaning[space.labels.index(str(p.label))] for p in result.pictures]
+    assert ranks == sorted(ranks, reverse=True)
+    stored = {c.number: np.frombuffer(c.embedding or b"", "<f2").astype(float) @ text for c in result.candidates}
+    assert [p.clip_score for p in result.pictures] == pytest.approx([stored[p.candidate] for p in result.pictures])
 
 
 def test_what_the_prompt_names_counts_as_near(runner: ModelRunner) -> None:
@@ -158,3 +180,36 @@ def test_rerank_measures_what_was_not_measured(
     assert None not in scores
     assert [p.candidate for p in result.pictures] == [result.candidates[i].number for i in best_of(scores, 3)]
     assert {c.clip_score for c in result.candidates} == {None}
+
+
+def test_the_published_search_is_its_code_s(runner: ModelRunner, finish: Finish, make_job: MakeJob) -> None:
+    """`--parity csc2516`: the k labels nearest by one template, drawn alike, ranked by what raw pictures score."""
+    job = make_job(parity=Parity.CSC2516, top_k=3, keep=2, candidates=60)
+    result, space = found(finish(job)["aaaaaa"]), runner.space("tiny")
+    texts = runner.run(Launch((EncodeText("tiny", tuple(f"An image of {label}" for label in space.labels)),)))[0]
+    text = runner.run(Launch((EncodeText("tiny", ("a lemon",)),)))[0].embeddings[0]
+    nearest = {space.labels[i] for i in best_of(texts.embeddings.astype(float) @ text, 3)}
+    drawn = [c.label for c in result.candidates]
+    assert set(drawn) == nearest
+    assert min(drawn.count(label) for label in nearest) >= 10
+    latents = Latents.stacked([space.redraw(7, c) for c in result.candidates[:32]])
+    raw = runner.run(Launch((EncodeImages("tiny", latents, 32, preprocess=Preprocess.CSC2516),)))[0]
+    first = [p.candidate for p in result.pictures if p.candidate < 32]
+    assert first == [best for best in best_of(raw.astype(float) @ text, 32) if best in first]
+
+
+def test_scores_of_a_parity_are_plain_clip(finish: Finish, make_job: MakeJob) -> None:
+    """What is shown and stored is the score of the right preprocessing, so that no table mixes two."""
+    ours = found(finish(make_job(top_k=5, prompt="a lemon"))["aaaaaa"])
+    theirs = found(finish(make_job(top_k=5, prompt="a lemon", parity=Parity.CSC2516))["aaaaaa"])
+    same = [(a, b) for a, b in zip(ours.candidates, theirs.candidates, strict=True) if a.label == b.label]
+    assert same
+    assert all(a.clip_score == b.clip_score and a.embedding == b.embedding for a, b in same)
+
+
+def test_the_published_search_has_its_own_defaults(runner: ModelRunner, make_job: MakeJob) -> None:
+    """Ten labels, however few there are, and no prior."""
+    recipe = METHODS[Method.SEARCH].recipe(make_job(parity=Parity.CSC2516), runner.space("tiny"), None)
+    assert recipe["top_k"] == 5
+    assert recipe["prior"] == {"template": "An image of {}"}
+    assert recipe["parity"] == "csc2516"
