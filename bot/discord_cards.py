@@ -18,6 +18,7 @@ from bot.discord_pictures import Picture, fitting
 from bot.discord_text import length, neutral, plain, table
 
 TITLE, DESCRIPTION, FIELDS, FIELD_NAME, FIELD_VALUE, TOTAL = 256, 4_096, 25, 256, 1_024, 6_000
+RESERVED = 1_000  # of the total, for the description
 MOST_FILES = 10
 REQUEST_BYTES = 24 << 20  # of 25 MiB, the rest is for the words
 LABEL, MODAL_TITLE, INPUT_LABEL, INPUT_VALUE = 80, 45, 45, 4_000
@@ -81,8 +82,10 @@ def embed(card: Card, missing: int = 0) -> discord.Embed:
     """The words of a card; `missing` pictures could not be sent."""
     drawn = discord.Embed(colour=COLOURS[card.tone], title=neutral(card.title, TITLE))
     for field in card.fields[:FIELDS]:
+        name = neutral(field.name, FIELD_NAME)
         value = f"`{plain(field.value, 64)}`" if field.name in COPIED else neutral(field.value, FIELD_VALUE)
-        drawn.add_field(name=neutral(field.name, FIELD_NAME), value=value or "–", inline=True)
+        if _size(drawn) + length(name) + length(value) <= TOTAL - RESERVED:
+            drawn.add_field(name=name, value=value or "–", inline=True)
     note = f"{missing} of the pictures cannot be shown here; `dreambot show` has them." if missing else ""
     room = min(DESCRIPTION, TOTAL - _size(drawn) - length(note) - 2)
     words = neutral(card.text, room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from subprocess import Popen
 from typing import Any
 
 from storage.engines import PackRow
+from storage.outbox import Outbox
 from tests.engine.tiny import LABELS
 from tests.fakes.discord.peer import ADA, BOB, Entry, Peer, buttons, is_final, job_of, open_peer
 from tests.fakes.discord.world import TOKEN
@@ -31,25 +33,26 @@ class DiscordHouse:
 
     def __init__(self, house: House, peer: Peer) -> None:
         self.house, self.peer = house, peer
+        self.bot: Popen[bytes] | None = None
 
     async def start_bot(self) -> Popen[bytes]:
         """A bot that listens."""
         await self.peer.look()
         before = len(self.peer.entries)
-        bot = self.house.start_engine("bot")
+        self.bot = self.house.start_engine("bot")
         await self.peer.ready(before)
-        return bot
+        return self.bot
 
-    async def start_engine(self) -> Popen[bytes]:
+    async def start_engine(self, module: str = "engine") -> Popen[bytes]:
         """An engine that claims."""
         since = await self.house.feed.head()
-        engine = self.house.start_engine()
+        engine = self.house.start_engine(module)
         await self.house.engine_ready(since)
         return engine
 
     async def dream(self, prompt: str = "a lemon", *, who: Entry | None = None, **options: Any) -> Entry:
         """`/dream`, up to the acknowledging message."""
-        asked = {"pack": "tiny", "candidates": 40, "keep": 2, "seed": 7} | options
+        asked = {"candidates": 40, "keep": 2, "seed": 7} | options
         return await self.answered(await self.peer.command("dream", who=who, prompt=prompt, **asked))
 
     async def answered(self, interaction: str) -> Entry:
@@ -57,6 +60,13 @@ class DiscordHouse:
         ack = await self.peer.ack(interaction)
         assert ack["type"] in (4, 5), ack
         return await self.peer.shown(lambda message: not message["flags"] & 128, ack["n"])
+
+    async def letters_closed(self) -> None:
+        """Until no reply is owed any more."""
+        every = Outbox(self.house.database, clock=lambda: 1e12)  # those that wait for their next try, too
+        async with asyncio.timeout(self.house.patience_s):
+            while await every.unsent(["discord"]):
+                await self.house.feed.changed(0.2)
 
     async def result(self, job: str) -> Entry:
         """The message that says how a job ended."""

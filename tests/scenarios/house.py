@@ -22,14 +22,14 @@ from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.settings import StoreSettings
 
-PATIENCE_S = 240.0  # what has not happened by then does not happen
+PATIENCE_S = 40.0  # what has not happened by then does not happen
 
 
 class House:
     """One home with its store open in this process; engines run beside it."""
 
     def __init__(self, settings: StoreSettings, database: Database, environ: dict[str, str]) -> None:
-        self.settings, self.environ = settings, environ
+        self.settings, self.environ, self.database = settings, environ, database
         self.queue, self.feed = Queue(database, settings), Feed(database)
         self.engines, self.outbox = Engines(database), Outbox(database)
         self.images = ImageStore(settings.images)

@@ -21,7 +21,7 @@ async def discord(tmp_path: Path, tiny_folder: Path) -> AsyncIterator[DiscordHou
 
 async def test_a_dream_from_the_command_to_the_result(discord: DiscordHouse) -> None:
     """Acknowledged with its place, then shown with pictures and buttons in the same message, once."""
-    card = await discord.dream("a lemon")
+    card = await discord.dream("a lemon", pack="tiny")
     job = job_named(card)
     assert "queued" in text_of(card)
     assert f"v1:cancel:{job}" in buttons(card)

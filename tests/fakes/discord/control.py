@@ -34,6 +34,8 @@ class Control:
             web.post("/control/clock", self.advance),
             web.post("/control/gateway", self.shake),
             web.post("/control/channel", self.channel),
+            web.post("/control/delete", self.delete),
+            web.post("/control/faults_off", self.faults_off),
             web.get("/control/ledger", self.ledger),
             web.get("/control/state", self.state),
             web.get("/cdn/attachments/{channel}/{file}/{name}", self.file),
@@ -61,6 +63,18 @@ class Control:
     async def fault(self, request: web.Request) -> web.Response:
         """A fault for one of the next requests."""
         self._faults.on.append(Fault(**await request.json()))
+        return plain({})
+
+    async def faults_off(self, _: web.Request) -> web.Response:
+        """No more faults."""
+        self._faults.on.clear()
+        return plain({})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Somebody deletes a message."""
+        message = (await request.json())["message"]
+        del self._world.messages[message]
+        self._ledger.note("delete", id=message)
         return plain({})
 
     async def advance(self, request: web.Request) -> web.Response:

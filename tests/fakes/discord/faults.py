@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -19,10 +20,10 @@ OPERATIONS = {
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests of an operation.
+    """What happens to the next `times` requests of an operation whose body holds `about`.
 
     kind: `before` answers `status` and stores nothing; `after` stores, and answers `status` all the same; `slow` waits
-    `seconds` first; 429 with `via` is the platform's, without it a proxy's.
+    `seconds` first; `hang` stores and never answers; 429 with `via` is the platform's, without it a proxy's.
     """
 
     operation: str
@@ -32,6 +33,7 @@ class Fault:
     seconds: float = 0.0
     via: bool = True
     everywhere: bool = False  # a global rate limit
+    about: str = ""  # a piece of the body's JSON
 
 
 class Faults:
@@ -40,10 +42,10 @@ class Faults:
     def __init__(self) -> None:
         self.on: list[Fault] = []
 
-    def take(self, operation: str | None) -> Fault | None:
+    def take(self, operation: str | None, body: object) -> Fault | None:
         """The fault for this request, used up by it."""
         for fault in self.on:
-            if fault.operation == operation and fault.times > 0:
+            if fault.operation == operation and fault.times > 0 and fault.about in json.dumps(body):
                 fault.times -= 1
                 return fault
         return None
@@ -62,8 +64,6 @@ def answer(fault: Fault) -> web.Response:
 
 def plain(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """JSON with a content type that names no character set, as the platform sends it."""
-    import json
-
     return web.Response(
         body=json.dumps(body).encode(), status=status, headers={"Content-Type": "application/json", **(headers or {})}
     )

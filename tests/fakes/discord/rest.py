@@ -67,7 +67,7 @@ class Rest:
             body, files = await _read(request)
             request["body"], request["files"] = body, files
             problems = self.contract.problems(request.method, template, request.query, body)
-            fault = self.faults.take(faults.OPERATIONS.get((request.method, template)))
+            fault = self.faults.take(faults.OPERATIONS.get((request.method, template)), body)
             response = await self._answer(request, handler, fault, template)
             self.ledger.note(
                 "request",
@@ -97,6 +97,9 @@ class Rest:
         except Refused as error:
             response = plain({"message": str(error), "code": error.refusal.code}, error.refusal.status)
             response.refused = error.refusal.code  # type: ignore[attr-defined]
+        if fault and fault.kind == "hang":
+            self.ledger.note("hang", path=request.path)
+            await asyncio.Event().wait()
         return faults.answer(fault) if fault and fault.kind == "after" else response
 
     async def me(self, _: web.Request) -> web.Response:
