@@ -85,7 +85,7 @@ def embed(card: Card, missing: int = 0) -> discord.Embed:
         name = neutral(field.name, FIELD_NAME)
         value = f"`{plain(field.value, 64)}`" if field.name in COPIED else neutral(field.value, FIELD_VALUE)
         if _size(drawn) + length(name) + length(value) <= TOTAL - RESERVED:
-            drawn.add_field(name=name, value=value or "–", inline=True)
+            drawn.add_field(name=name or "–", value=value or "–", inline=True)
     note = f"{missing} of the pictures cannot be shown here; `dreambot show` has them." if missing else ""
     room = min(DESCRIPTION, TOTAL - _size(drawn) - length(note) - 2)
     words = neutral(card.text, room)

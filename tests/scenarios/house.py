@@ -22,7 +22,7 @@ from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.settings import StoreSettings
 
-PATIENCE_S = 40.0  # what has not happened by then does not happen
+PATIENCE_S = 240.0  # what has not happened by then does not happen
 
 
 class House:

@@ -198,7 +198,7 @@ async def test_where_the_bot_is_not_and_the_token_has_died(discord: DiscordHouse
 
 
 async def test_a_bot_that_is_killed_before_it_knows_that_the_result_arrived(discord: DiscordHouse) -> None:
-    """The result is stored, its answer hangs, the bot is killed: the next one sends it again, and one message stands."""
+    """The result is stored, its answer hangs, the bot is killed: the next one tries again, and one message stands."""
     card, job = await held(discord)
     await discord.peer.control("delete", message=card["id"])
     await discord.peer.look()

@@ -17,7 +17,7 @@ from tests.fakes.discord.world import ALL_RIGHTS
 Entry = dict[str, Any]
 ADA, BOB, EVE = "300000000000000001", "300000000000000002", "300000000000000003"
 MODERATOR_RIGHTS = str(int(ALL_RIGHTS) | 1 << 13)  # Manage Messages
-PATIENCE_S = 40.0
+PATIENCE_S = 240.0
 
 
 class Peer:
