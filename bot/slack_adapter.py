@@ -20,7 +20,7 @@ from bot.cards import Card
 from bot.house import House
 from bot.settings import BotSettings
 from bot.slack_book import Book
-from bot.slack_desk import Desk
+from bot.slack_desk import ACK_S, Desk
 from bot.slack_home import Home
 from bot.slack_http import Door, oauth
 from bot.slack_listeners import Listeners
@@ -41,8 +41,9 @@ class SlackAdapter:
 
     surface = "slack"
 
-    def __init__(self, settings: BotSettings, house: House) -> None:
+    def __init__(self, settings: BotSettings, house: House, *, ack_s: float = ACK_S) -> None:
         self._settings = settings
+        self._ack_s = ack_s
         self._house = house
         self._closed = asyncio.Event()
         self._ready = asyncio.Event()
@@ -64,7 +65,7 @@ class SlackAdapter:
         await self._begin(workspaces)
         pictures = Pictures(book, self._house.picture, self._settings.shown_side)
         messages = Messages(book, workspaces, pictures)
-        desk = Desk(book, workspaces, messages)
+        desk = Desk(book, workspaces, messages, ack_s=self._ack_s)
         stack.push_async_callback(desk.close)
         app = self._app(workspaces)
         home = Home(self._house, workspaces, pictures)

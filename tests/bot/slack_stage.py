@@ -21,6 +21,8 @@ from tests.fakes.slack.server import Peer
 from tests.fakes.slack.workspace import APP_TOKEN, BOT_TOKEN, SECRET
 from tests.scenarios.slack import free_port
 
+PATIENT_ACK_S = 2.5  # nearly bolt's own three: a busy machine must not turn every answer into "one moment"
+
 
 @asynccontextmanager
 async def peer() -> AsyncIterator[Slack]:
@@ -77,11 +79,17 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    slack: Slack, store: Store, settings: BotSettings, *, http: bool = False, single: bool = True
+    slack: Slack,
+    store: Store,
+    settings: BotSettings,
+    *,
+    http: bool = False,
+    single: bool = True,
+    ack_s: float = PATIENT_ACK_S,
 ) -> AsyncIterator[Stage]:
     """The adapter listens; letters go when the test says so."""
     own = settings_for(slack, settings, http=http, single=single)
-    adapter = SlackAdapter(own, House.of(store))
+    adapter = SlackAdapter(own, House.of(store), ack_s=ack_s)
     engine = FakeEngine(store.database, own)
     await engine.engines.publish_pack(PACK)
     play = Stage(slack, store, engine, adapter, Delivery(store, {"slack": adapter}), own)

@@ -176,6 +176,7 @@ async def test_whoever_slack_does_not_vouch_for_is_no_admin(play: Stage) -> None
     await play.slack.control("fault", kind="503", method="users.info", times=2)
     assert "That did not work" in (await play.slack.slash("pause", command="/dream-admin"))["body"]["text"]
     assert (await play.slack.slash("a lemon"))["acked"]
+    await posted(play)
     assert len(await everyones(play)) == 1
 
 
@@ -202,6 +203,7 @@ async def test_a_cut_socket_and_a_refresh_lose_nothing(play: Stage) -> None:
     assert (await play.slack.slash("a lemon"))["acked"]
     await play.slack.control("socket", do="cut")
     assert (await play.slack.slash("a barn"))["acked"]
+    await play.slack.until(lambda entry: entry["kind"] == "post" and "a barn" in entry["message"]["text"])
     assert len(await everyones(play)) == 2
 
 
@@ -219,21 +221,22 @@ async def test_two_sockets_share_the_work(play: Stage, store: Store, settings: B
     assert len((await play.slack.state())["channels"][GENERAL]) == 4
 
 
-async def test_a_slow_store_is_one_moment(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_store_is_one_moment(store: Store, settings: BotSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row takes longer than Slack waits: acknowledged with "one moment", finished behind it."""
     go = asyncio.Event()
-    submit = play.store.queue.submit
+    submit = store.queue.submit
 
     async def slow(request: Any) -> Any:
         await go.wait()
         return await submit(request)
 
-    monkeypatch.setattr(play.store.queue, "submit", slow)
-    ack = await play.slack.slash("a lemon")
-    assert ack["body"] == {"response_type": "ephemeral", "text": "One moment …"}
-    go.set()
-    await posted(play)
-    assert len(await everyones(play)) == 1
+    monkeypatch.setattr(store.queue, "submit", slow)
+    async with peer() as slack, stage(slack, store, settings, ack_s=0.05) as play:
+        ack = await slack.slash("a lemon")
+        assert ack["body"] == {"response_type": "ephemeral", "text": "One moment …"}
+        go.set()
+        await posted(play)
+        assert len(await everyones(play)) == 1
 
 
 async def test_what_breaks_after_the_ack_is_not_lost(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
