@@ -41,7 +41,7 @@ class Adapter(Protocol):
         """Show progress. May be lost, may do nothing; is never called after the final reply was posted."""
 
     async def replace(self, reply_to: str, message_id: str, card: Card) -> None:
-        """Make a final reply, posted earlier as `message_id`, read like this card: its pictures are gone from it."""
+        """Write over a final reply, posted as `message_id`: its pictures, too, become the card's, which may be none."""
 
     async def close(self) -> None:
         """Stop `run` and let go of every connection."""

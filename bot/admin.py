@@ -10,11 +10,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from bot import arguments, cards
+from bot import arguments, boards, cards
 from bot.cards import Card
+from bot.line import Line
 from bot.store import Store
 from storage.errors import UserError
-from storage.job import Caller, check_range
+from storage.job import Caller, Job, State, check_range
 from storage.leaderboard import Leaderboard
 from storage.rescue import Watch
 from storage.users import AuditRow
@@ -28,6 +29,40 @@ class Admin:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    async def queue(self, caller: Caller) -> Card:
+        """Who runs and who waits, in every guild."""
+        _check(caller, "queue")
+        line = Line(self._store)
+        standings = await line.standings()
+        return boards.queue_card(standings, engine=await line.staffed(), paused=await line.held(), guilds=True)
+
+    async def withhold(self, caller: Caller, job_id: str) -> Card:
+        """Show a result's pictures to nobody but moderators."""
+        job = await self._moderated(caller, "withhold", job_id)
+        if job.state is not State.COMPLETED or job.withdrawn is not None:
+            raise UserError(f"withhold is for pictures that are shown; {job.id} is {job.withdrawn or job.state}.")
+        await self._store.withdrawals.withhold(job.id, caller)
+        return await self._done(caller, "withhold", job.id, f"The pictures of {job.id} are withheld until `release`.")
+
+    async def release(self, caller: Caller, job_id: str) -> Card:
+        """Show a withheld result's pictures again, where they were posted, too."""
+        job = await self._moderated(caller, "release", job_id)
+        if not await self._store.withdrawals.release(job.id):
+            raise UserError(f"release is for withheld pictures; {job.id} is {job.withdrawn or job.state}.")
+        return await self._done(caller, "release", job.id, f"The pictures of {job.id} are shown again.")
+
+    async def _moderated(self, caller: Caller, verb: str, job_id: str) -> Job:
+        """A job that the caller moderates: any for an admin, their guild's for a moderator, but not their own."""
+        if not (caller.admin or (caller.moderator and not caller.direct)):
+            raise UserError(f"{verb} is for moderators; ask one of them.")
+        name = arguments.job_id(job_id)
+        job = await self._store.queue.get(name)
+        if job is None or not (caller.admin or _of_their_guild(job, caller)):
+            raise UserError(f"There is no job {name!r} in this guild.")
+        if not caller.admin and job.caller.user == caller.user:
+            raise UserError(f"{verb} is for other people's pictures; ask another moderator about your own.")
+        return job
 
     async def pause(self, caller: Caller) -> Card:
         """Hand out nothing until `resume`."""
@@ -114,7 +149,7 @@ class Admin:
         """What admins did."""
         _check(caller, "audit")
         rows = [_audit_row(row) for row in await self._store.users.audit_log(limit)]
-        return cards.table_card(
+        return boards.table_card(
             "Audit", rows, empty="Nothing yet.", columns=("when", "who", "verb", "target", "detail")
         )
 
@@ -131,10 +166,12 @@ class Admin:
             "dreamers": len(people),
             "engines": ", ".join(f"{engine.device} {engine.dtype}" for engine in alive) or "none",
         }
+        numbers["votes"] = await store.votes.count()
+        numbers |= {f"replies {what}": count for what, count in (await store.outbox.counts()).items()}
         for pack in await store.engines.packs():
             numbers[f"seconds a candidate, {pack.name}"] = pack.seconds_per_candidate or None
         rows = [{"what": what, "value": value} for what, value in (numbers | await store.queue.flags()).items()]
-        return cards.table_card("Statistics", rows, empty="", columns=("what", "value"))
+        return boards.table_card("Statistics", rows, empty="", columns=("what", "value"))
 
     async def _done(self, caller: Caller, verb: str, target: str, text: str, detail: str = "") -> Card:
         await self._store.users.audit(caller, verb, target, detail or None)
@@ -144,6 +181,10 @@ class Admin:
 def _check(caller: Caller, verb: str) -> None:
     if not caller.admin:
         raise UserError(f"{verb} is for admins; ask one of them.")
+
+
+def _of_their_guild(job: Job, caller: Caller) -> bool:
+    return (job.caller.surface, job.caller.guild) == (caller.surface, caller.guild)
 
 
 def _audit_row(row: AuditRow) -> dict[str, Any]:

@@ -21,6 +21,7 @@ OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep", "pa
 WORD = re.compile(r"\S+")
 OPTION = re.compile(r"(?:--|—)([A-Za-z][A-Za-z-]*)(?:=(.*))?", re.DOTALL)  # Slack turns -- into a dash
 JOB = re.compile(r"[a-z0-9]{1,32}")
+MENTION = re.compile(r"<@!?([A-Za-z0-9]{1,40})(?:\|[^>]*)?>")  # <@123> and <@!123> in Discord, <@U123|ada> in Slack
 JOB_NAME = re.compile(r"[a-z2-9]{6}")  # as the queue makes them
 
 OTHER_VERSION = "This button is from another version; use the command instead."
@@ -90,9 +91,9 @@ def anew(of: Params, prompt: str | None = None, seed: Value = None) -> Params:
     return _checked(replace(of, prompt=of.prompt if prompt is None else prompt, seed=number))
 
 
-def vary(of: Params) -> Params:
-    """An earlier job's params near what it found: the nearest label only, with a new seed."""
-    return replace(anew(of), top_k=1)
+def vary(of: Params, picture: str) -> Params:
+    """An earlier job's params near what it found: that picture is part of the target now, and the seed is new."""
+    return _checked(replace(anew(of), image=picture, parity=None))
 
 
 def _checked(params: Params) -> Params:
@@ -173,8 +174,9 @@ def button(custom_id: str) -> tuple[str, str]:
 
 
 def person(option: str, name: str) -> str:
-    """A person's or guild's name as typed: 1 to 100 printable characters."""
-    stripped = name.strip()
+    """A person's or guild's name as typed, or the id in a platform's mention: 1 to 100 printable characters."""
+    mention = MENTION.fullmatch(name.strip())
+    stripped = mention[1] if mention else name.strip()
     if not 1 <= len(stripped) <= 100 or not stripped.isprintable():
         raise UserError(f"{option} is a name of 1 to 100 printable characters; {name[:40]!r} is not.")
     return stripped

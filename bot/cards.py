@@ -7,13 +7,16 @@ for a machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.events import Event
-from storage.job import By, Image, Job, Method, Outcome, Reason, State
+from storage.job import By, Image, Job, Method, Outcome, Reason, State, Withdrawn
+
+if TYPE_CHECKING:
+    from storage.votes import Poll
 
 CUT = 200  # characters of a prompt in a title or a table
 UNDER_A_RESULT = (
@@ -22,7 +25,10 @@ UNDER_A_RESULT = (
     ("Re-rank", "rerank"),
     ("Edit prompt", "edit"),
     ("Details", "show"),
+    ("Vote", "vote"),
+    ("Delete", "delete"),
 )
+RECIPE = 12  # hexadecimal digits of its digest that people see
 
 
 class Tone(StrEnum):
@@ -130,14 +136,14 @@ def place(standing: Standing, *, engine: bool = True, paused: bool = False) -> s
     return rank if standing.eta is None else f"{rank}, done in {span(standing.eta)}"
 
 
-def progress_card(job: Job, event: Event) -> Card:
-    """How far a running job is, with its best picture so far."""
+def progress_card(job: Job, event: Event, left: tuple[float, float] | None = None) -> Card:
+    """How far a running job is, with its best picture so far, and a range for the seconds that are left."""
     done, total = int(event.data.get("done") or 0), int(event.data.get("total") or 0)
     preview, score = event.data.get("preview"), event.data.get("score")
     return Card(
         tone=Tone.RUNNING,
         title=f"“{cut(job.params.prompt)}”",
-        text=f"{done} of {total}" + ("" if score is None else f", best {score:.3f} so far"),
+        text=f"{done} of {total}" + ("" if score is None else f", best {score:.3f} so far") + _left(job, left),
         fields=(Field("job", job.id), Field("method", _how(job))),
         images=(str(preview),) if preview else (),
         buttons=(Button("Cancel", "cancel", job.id),),
@@ -145,8 +151,18 @@ def progress_card(job: Job, event: Event) -> Card:
     )
 
 
+def _left(job: Job, left: tuple[float, float] | None) -> str:
+    if left is None:
+        return ""
+    if job.params.method is Method.FUSEDREAM:  # it stops on a plateau
+        return f"; at most {span((left[1], left[1])).removeprefix('about ')} left"
+    return f"; {span(left)} left"
+
+
 def job_card(job: Job) -> Card:
     """A job that is over, or as it stands."""
+    if job.withdrawn is not None:
+        return withdrawn_card(job)
     if job.state is State.COMPLETED:
         return result_card(job)
     if job.state is State.FAILED:
@@ -171,6 +187,47 @@ def result_card(job: Job) -> Card:
         buttons=tuple(Button(label, verb, job.id) for label, verb in UNDER_A_RESULT),
         job=job.id,
     )
+
+
+def withdrawn_card(job: Job) -> Card:
+    """What is left of a result that is not shown any more; its words are not told either."""
+    words = {
+        Withdrawn.DELETED: "These pictures were deleted.",
+        Withdrawn.WITHHELD: "A moderator has withheld these pictures.",
+        None: "",
+    }
+    return Card(tone=Tone.INFO, title="A dream", text=words[job.withdrawn], fields=(Field("job", job.id),), job=job.id)
+
+
+def sure_card(job: Job) -> Card:
+    """Asks before something is deleted for good."""
+    return Card(
+        tone=Tone.WRONG,
+        title="Delete?",
+        text=f"This deletes the pictures of {job.id} for good, here and in the store.",
+        buttons=(Button("Delete", "erase", job.id),),
+        job=job.id,
+        private=True,
+    )
+
+
+def details_card(job: Job) -> Card:
+    """A job that is over, with all that is known of how it was made."""
+    card = job_card(job)
+    if job.state is not State.COMPLETED or job.withdrawn is not None:
+        return card
+    asked, trace = job.params, job.trace or {}
+    details = [
+        ("candidates", str(asked.candidates)),
+        ("top-k", "" if asked.top_k is None else str(asked.top_k)),
+        ("steps", str(asked.steps) if asked.method is Method.FUSEDREAM else ""),
+        ("votes", str(job.votes)),
+        ("from", job.again_of or job.parent or ""),
+        ("by", job.caller.name),
+        ("drawn on", " ".join(str(trace[key]) for key in ("device", "dtype") if key in trace)),
+        ("recipe", (job.recipe_digest or "")[:RECIPE]),
+    ]
+    return replace(card, fields=(*card.fields, *(Field(name, value) for name, value in details if value)))
 
 
 def _facts(job: Job, best: Image | None) -> list[tuple[str, str]]:
@@ -241,102 +298,17 @@ def cancel_card(job_id: str, outcome: Outcome) -> Card:
     return Card(tone=Tone.WRONG if wrong else Tone.INFO, title="Cancel", text=words[outcome], job=job_id, rows=rows)
 
 
-def queue_card(standings: Sequence[Standing], *, engine: bool, paused: bool) -> Card:
-    """Who waits and who runs, in the order in which they will be served."""
-    notes = [
-        "The queue is paused." if paused else "",
-        "" if engine else "The engine is not running.",
-        "" if standings else "Nothing waits and nothing runs.",
-    ]
-    return Card(
-        tone=Tone.INFO,
-        title="Queue",
-        text=" ".join(note for note in notes if note),
-        columns=("", "job", "who", "prompt", "done in"),
-        cells=tuple(_queue_cells(standing) for standing in standings),
-        rows=tuple(_queue_row(standing) for standing in standings),
-    )
+def vote_card(job_id: str, poll: Poll) -> Card:
+    """What a vote led to."""
+    text = f"Your vote for {job_id} counts" if poll.given else f"Your vote for {job_id} is taken back"
+    votes = "1 vote" if poll.votes == 1 else f"{poll.votes} votes"
+    row = {"job": job_id, "given": poll.given, "votes": poll.votes}
+    return Card(tone=Tone.INFO, title="Vote", text=f"{text}; it has {votes}.", job=job_id, rows=(row,), private=True)
 
 
-def _queue_cells(standing: Standing) -> tuple[str, ...]:
-    job = standing.job
-    rank = "runs" if standing.position == 0 else f"#{standing.position}"
-    return rank, job.id, job.caller.name, cut(job.params.prompt), span(standing.eta) if standing.eta else "–"
-
-
-def _queue_row(standing: Standing) -> dict[str, Any]:
-    eta = standing.eta
-    return brief(standing.job) | {
-        "position": standing.position,
-        "eta_seconds": None if eta is None else [round(second, 2) for second in eta],
-    }
-
-
-def history_card(jobs: Sequence[Job]) -> Card:
-    """A person's own jobs, latest first."""
-    return Card(
-        tone=Tone.INFO,
-        title="History",
-        text="" if jobs else "No dreams yet.",
-        columns=("job", "state", "score", "prompt"),
-        cells=tuple((j.id, j.state.value, _score(j), cut(j.params.prompt)) for j in jobs),
-        rows=tuple(brief(job) for job in jobs),
-    )
-
-
-def _score(job: Job) -> str:
-    score = job.images[0].clip_score if job.images else None
-    return "–" if score is None else f"{score:.3f}"
-
-
-def brief(job: Job) -> dict[str, Any]:
-    """A job as one flat row."""
-    best = job.images[0] if job.images else None
-    return {
-        "job": job.id,
-        "state": job.state.value,
-        "user": job.caller.user,
-        "guild": job.caller.guild,
-        "prompt": job.params.prompt,
-        "method": job.params.method.value,
-        "pack": job.params.pack,
-        "seed": job.params.seed,
-        "score": best.clip_score if best else None,
-        "label": best.label if best else None,
-        "created_at": job.created_at,
-        "finished_at": job.finished_at,
-    }
-
-
-def table_card(title: str, rows: Sequence[Mapping[str, Any]], *, empty: str, columns: Sequence[str]) -> Card:
-    """Rows of plain facts: leaderboards, audit logs, statistics."""
-    return Card(
-        tone=Tone.INFO,
-        title=title,
-        text="" if rows else empty,
-        columns=tuple(columns),
-        cells=tuple(tuple(_cell(row.get(column)) for column in columns) for row in rows),
-        rows=tuple(rows),
-    )
-
-
-def leaderboard_card(rows: Sequence[Mapping[str, Any]], by: str) -> Card:
-    """The best pictures, or the busiest dreamers with their best."""
-    columns = ("rank", "name", "dreams", "score", "job", "prompt")
-    if by == "score":
-        columns = ("rank", "score", "name", "label", "job", "prompt")
-    return table_card("Leaderboard", rows, empty="Nobody has dreamed here yet.", columns=columns)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else cut(str(value))
-
-
-def notice(title: str, text: str, **row: Any) -> Card:
+def notice(title: str, text: str, *, private: bool = False, **row: Any) -> Card:
     """Something was done."""
-    return Card(tone=Tone.INFO, title=title, text=text, rows=(row,) if row else ())
+    return Card(tone=Tone.INFO, title=title, text=text, rows=(row,) if row else (), private=private)
 
 
 def error_card(text: str) -> Card:

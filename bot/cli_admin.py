@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.options import As, Guild, Json
+from bot.options import As, Guild, JobName, Json
 
 if TYPE_CHECKING:
     from bot.cards import Card
@@ -22,11 +22,13 @@ Surface = Annotated[str, typer.Option("--surface", metavar="NAME", help="Where t
 def _answer(work: Callable[[Session], Awaitable[Card]], name: str | None, guild: str, json: bool) -> int:
     from bot import session
 
-    async def show(open_session: Session) -> int:
-        open_session.show(await work(open_session))
-        return 0
+    return session.answer(work, name=name, guild=guild, json=json)
 
-    return session.run(show, name=name, guild=guild, json=json)
+
+@app.command()
+def queue(json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Show who runs and who waits, in every guild."""
+    return _answer(lambda s: s.admin.queue(s.caller), name, guild, json)
 
 
 @app.command()
@@ -84,6 +86,18 @@ def weight(
 ) -> int:
     """Set the share of a person or guild; 1 is everybody's."""
     return _answer(lambda s: s.admin.weight(s.caller, surface, who, share, of_guild=of_guild), name, guild, json)
+
+
+@app.command()
+def withhold(job: JobName, json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Show a result's pictures to nobody but moderators."""
+    return _answer(lambda s: s.admin.withhold(s.caller, job), name, guild, json)
+
+
+@app.command()
+def release(job: JobName, json: Json = False, name: As = None, guild: Guild = "local") -> int:
+    """Show a withheld result's pictures again."""
+    return _answer(lambda s: s.admin.release(s.caller, job), name, guild, json)
 
 
 @app.command()

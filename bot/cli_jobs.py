@@ -11,7 +11,7 @@ from bot.options import As, Engine, Guild, Image, JobName, Json, NoWait, Out
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (dream, again, rerank, show, queue, cancel, leaderboard, history):
+    for command in (dream, again, anew, vary, rerank, show, queue, cancel):
         app.command()(command)
 
 
@@ -39,7 +39,7 @@ def dream(
     engine: Engine = None,
 ) -> int:
     """Dream one prompt, through the very same store and engine as a chat command."""
-    from bot import arguments, in_person, session
+    from bot import in_person, session
 
     options = {
         "method": method,
@@ -51,9 +51,8 @@ def dream(
         "keep": keep,
         "parity": parity,
     }
-    params = arguments.dream(prompt, options, keep=arguments.KEEP_IN_TERMINAL, bank=not no_bank)
     return session.run(
-        lambda s: in_person.dream(s, in_person.with_image(s, params, image), out=out, wait=not no_wait),
+        lambda s: in_person.dream(s, prompt, options, image=image, bank=not no_bank, out=out, wait=not no_wait),
         name=name,
         guild=guild,
         json=json,
@@ -73,6 +72,38 @@ def again(
     from bot import in_person, session
 
     return session.run(lambda s: in_person.again(s, job, out=out), name=name, guild=guild, json=json, engine=engine)
+
+
+def anew(
+    job: JobName,
+    prompt: Annotated[str | None, typer.Argument(help="Other words; default: the job's own.")] = None,
+    seed: Annotated[str | None, _number("--seed", "0 to 4294967295; drawn if missing.")] = None,
+    out: Out = None,
+    json: Json = False,
+    name: As = None,
+    guild: Guild = "local",
+    engine: Engine = None,
+) -> int:
+    """Dream a job once more with a new seed, or with other words; all else as it was."""
+    from bot import in_person, session
+
+    return session.run(
+        lambda s: in_person.anew(s, job, prompt, seed, out=out), name=name, guild=guild, json=json, engine=engine
+    )
+
+
+def vary(
+    job: JobName,
+    out: Out = None,
+    json: Json = False,
+    name: As = None,
+    guild: Guild = "local",
+    engine: Engine = None,
+) -> int:
+    """Dream near a job's best picture: its words and that picture, and a new seed."""
+    from bot import in_person, session
+
+    return session.run(lambda s: in_person.vary(s, job, out=out), name=name, guild=guild, json=json, engine=engine)
 
 
 def rerank(
@@ -112,22 +143,3 @@ def cancel(job: JobName, json: Json = False, name: As = None, guild: Guild = "lo
     from bot import in_person, session
 
     return session.run(lambda s: in_person.cancel(s, job), name=name, guild=guild, json=json)
-
-
-def leaderboard(
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="score or person.")] = "score",
-    json: Json = False,
-    name: As = None,
-    guild: Guild = "local",
-) -> int:
-    """Show the guild's best pictures, or its busiest dreamers."""
-    from bot import in_person, session
-
-    return session.run(lambda s: in_person.leaderboard(s, by), name=name, guild=guild, json=json)
-
-
-def history(json: Json = False, name: As = None, guild: Guild = "local") -> int:
-    """Show a person's own jobs, latest first."""
-    from bot import in_person, session
-
-    return session.run(in_person.history, name=name, guild=guild, json=json)

@@ -1,26 +1,40 @@
 """Delivery: the feed wakes it, the outbox decides.
 
 Final replies are what stands unsent in the outbox: never lost, and never doubled, because the nonce is the job and an
-adapter posts a nonce once. Progress comes from the feed alone and may be lost. Knows adapters only by their protocol.
+adapter posts a nonce once. Progress may be lost. Everything for one channel is said one after the other, finals first,
+and no channel waits for another. Knows adapters only by their protocol.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 
 from bot import cards
-from bot.adapter import Adapter
+from bot.adapter import Adapter, TryLater, Undeliverable
+from bot.line import Line
+from bot.news import News
 from bot.store import Store
-from storage.events import FINAL_KINDS, Event, Kind
-from storage.job import Job
+from storage.events import Event
+from storage.job import Job, Withdrawn
 from storage.outbox import Letter
 
 log = logging.getLogger(__name__)
 
 LONGEST_RETRY_S = 300.0
 IDLE_S = 1.0  # a letter whose retry is due is found this late at most
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One channel."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    held_until: float = float("-inf")  # the surface asked for a pause
+    edit_after: float = float("-inf")  # one edit in `channel_s`, whosever message it is
 
 
 class Delivery:
@@ -38,69 +52,148 @@ class Delivery:
         self._adapters = adapters
         self._wall = wall
         self._monotonic = monotonic
-        self._fresh: dict[str, Event] = {}  # the latest progress of a job, not shown yet
-        self._shown: dict[str, float] = {}  # when a job's progress was last shown
-        self._jobs: dict[str, Job | None] = {}
+        self._line = Line(store)
+        self._news = News(store.settings.progress_s)
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._busy: dict[int | str, asyncio.Task[bool]] = {}  # letters being posted, jobs being edited
+        self._placed_at = float("-inf")
 
     async def run(self) -> None:
-        """For ever: follow, show, send."""
+        """For ever: follow, place, show, send; what hangs in one channel does not hold this up."""
         cursor = await self._store.feed.head()
-        while True:
-            await self.send()
-            events = await self._store.feed.since(cursor)
-            for event in events:
-                self.note(event)
-                cursor = event.id
-            await self.show()
-            if not events:
-                await self._store.feed.changed(IDLE_S)
+        try:
+            while True:
+                await self._start_letters()
+                events = await self._store.feed.since(cursor)
+                for event in events:
+                    self.note(event)
+                    cursor = event.id
+                await self.place()
+                await self._start_edits()
+                if not events:
+                    await self._store.feed.changed(IDLE_S)
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
     def note(self, event: Event) -> None:
-        """Remember the latest progress of each job; forget jobs that are over."""
-        if event.job is None:
+        """Remember the latest of each job; forget jobs that are over."""
+        self._news.note(event)
+
+    async def place(self) -> None:
+        """Work out who waits where, at most once in `progress_s`."""
+        now = self._monotonic()
+        if now - self._placed_at < self._store.settings.progress_s or not await self._store.queue.anything_waits():
             return
-        if event.kind is Kind.PROGRESSED:
-            self._fresh[event.job] = event
-        elif event.kind in FINAL_KINDS:
-            for memory in (self._fresh, self._shown, self._jobs):
-                memory.pop(event.job, None)
+        self._placed_at = now
+        engine, paused = await self._line.staffed(), await self._line.held()
+        self._news.place(await self._line.standings(), engine=engine, paused=paused)
 
     async def show(self) -> None:
-        """Edit what has news, each message at most once in `progress_s`."""
-        now = self._monotonic()
-        due = [job for job in self._fresh if now - self._shown.get(job, -1e9) >= self._store.settings.progress_s]
-        for job_id in due:
-            event = self._fresh.pop(job_id)
-            self._shown[job_id] = now
-            await self._edit(job_id, event)
-
-    async def _edit(self, job_id: str, event: Event) -> None:
-        if job_id not in self._jobs:
-            self._jobs[job_id] = await self._store.queue.get(job_id)
-        job = self._jobs[job_id]
-        adapter = self._adapters.get(job.caller.surface) if job else None
-        if job is None or adapter is None or job.reply_to is None:
-            return
-        try:
-            await adapter.edit(job.reply_to, cards.progress_card(job, event))
-        except Exception:
-            log.warning("progress of %s was not shown", job_id, exc_info=True)
+        """Edit what has news, and wait until that is done."""
+        await _all(await self._start_edits())
 
     async def send(self) -> int:
-        """Post every letter that is due; returns how many were sent."""
-        letters: Sequence[Letter] = await self._store.outbox.unsent(tuple(self._adapters))
-        return sum([await self._post(letter) for letter in letters])
+        """Post every letter that is due, and wait until that is done; returns how many were sent."""
+        return sum(await _all(await self._start_letters()))
 
-    async def _post(self, letter: Letter) -> bool:
-        """One letter. A crash between post and `sent` posts the same nonce again, which changes nothing."""
+    async def _start_letters(self) -> list[asyncio.Task[bool]]:
+        started = []
+        for letter in await self._store.outbox.unsent(tuple(self._adapters)):
+            lane = self._lane(letter.surface, letter.reply_to)
+            if letter.id not in self._busy and lane is not None and lane.held_until <= self._monotonic():
+                started.append(self._start(letter.id, self._post(lane, letter)))
+        return started
+
+    async def _start_edits(self) -> list[asyncio.Task[bool]]:
+        """At most one edit a message in `progress_s` and a channel in `channel_s`; none where a final is on its way."""
+        started, now = [], self._monotonic()
+        for job_id in self._news.due(now):
+            job = await self._store.queue.get(job_id)
+            lane = None if job is None or job.reply_to is None else self._lane(job.caller.surface, job.reply_to)
+            if job is None or lane is None:
+                self._news.forget(job_id)
+            elif job_id not in self._busy and not lane.turn.locked() and max(lane.held_until, lane.edit_after) <= now:
+                lane.edit_after = now + self._store.settings.channel_s
+                started.append(self._start(job_id, self._edit(lane, job_id)))
+        return started
+
+    def _lane(self, surface: str, reply_to: str) -> Lane | None:
+        adapter = self._adapters.get(surface)
+        if adapter is None:
+            return None
         try:
-            job = await self._store.queue.get(letter.job)
-            card = cards.job_card(job) if job else cards.error_card(f"Job {letter.job} is gone.")
-            message_id = await self._adapters[letter.surface].post(letter.reply_to, card, letter.job)
-        except Exception as error:
-            log.warning("reply of %s was not sent (try %d)", letter.job, letter.attempts + 1, exc_info=True)
-            wait_s = min(LONGEST_RETRY_S, 2.0**letter.attempts)
-            await self._store.outbox.failed_try(letter.id, str(error), self._wall() + wait_s)
-            return False
-        await self._store.outbox.sent(letter.id, message_id)
+            channel = adapter.channel(reply_to)
+        except Exception:  # an address that this adapter does not understand: its letters are a lane of their own
+            channel = reply_to
+        return self._lanes.setdefault((surface, channel), Lane())
+
+    def _start(self, key: int | str, work: Coroutine[None, None, bool]) -> asyncio.Task[bool]:
+        task = asyncio.create_task(work)
+        self._busy[key] = task
+        task.add_done_callback(lambda _: self._busy.pop(key, None))
+        return task
+
+    async def _edit(self, lane: Lane, job_id: str) -> bool:
+        """Read the job once more: what is over is never edited again."""
+        engine, paused = await self._line.staffed(), await self._line.held()
+        async with lane.turn:
+            job = await self._store.queue.get(job_id)
+            card = None if job is None else self._news.tell(job, self._monotonic(), engine=engine, paused=paused)
+            if job is None or job.reply_to is None or card is None:
+                return False
+            try:
+                await self._adapters[job.caller.surface].edit(job.reply_to, card)
+            except TryLater as later:
+                lane.held_until = self._monotonic() + later.seconds
+                return False
+            except Undeliverable as error:
+                log.info("progress of %s is not shown: %s", job_id, error)
+                self._news.forget(job_id)
+                return False
+            except Exception:
+                log.warning("progress of %s was not shown", job_id, exc_info=True)
+                return False
         return True
+
+    async def _post(self, lane: Lane, letter: Letter) -> bool:
+        """One letter. A crash between post and `sent` posts the same nonce again, which changes nothing."""
+        async with lane.turn:
+            if lane.held_until > self._monotonic():
+                return False
+            job = await self._store.queue.get(letter.job)
+            try:
+                message_id = await self._say(letter, job)
+            except TryLater as later:
+                lane.held_until = self._monotonic() + later.seconds
+                log.info("reply of %s waits: %s", letter.job, later)
+                await self._store.outbox.failed_try(letter.id, str(later), self._wall() + later.seconds)
+                return False
+            except Undeliverable as error:
+                log.warning("reply of %s can never arrive: %s", letter.job, error)
+                await self._store.outbox.close(letter.id, str(error))
+                return False
+            except Exception as error:
+                log.warning("reply of %s was not sent (try %d)", letter.job, letter.attempts + 1, exc_info=True)
+                wait_s = min(LONGEST_RETRY_S, 2.0**letter.attempts)
+                await self._store.outbox.failed_try(letter.id, str(error), self._wall() + wait_s)
+                return False
+            if job is not None and job.withdrawn is Withdrawn.DELETED:
+                await self._store.outbox.drop(letter.id)
+            else:
+                await self._store.outbox.sent(letter.id, message_id)
+        return True
+
+    async def _say(self, letter: Letter, job: Job | None) -> str:
+        """Post the final reply, or write over the one that was posted; its message id."""
+        adapter = self._adapters[letter.surface]
+        card = cards.job_card(job) if job else cards.error_card(f"Job {letter.job} is gone.")
+        if letter.message_id is None:
+            return await adapter.post(letter.reply_to, card, letter.job)
+        await adapter.replace(letter.reply_to, letter.message_id, card)
+        return letter.message_id
+
+
+async def _all(tasks: list[asyncio.Task[bool]]) -> list[bool]:
+    return list(await asyncio.gather(*tasks))

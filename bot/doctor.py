@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
-from bot.cards import table_card
+from bot.boards import table_card
 from bot.session import emit
 from bot.settings import BotSettings
 from bot.store import open_store

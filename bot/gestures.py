@@ -40,6 +40,10 @@ class Gestures:
             "edit": self._edit_form,
             "show": self._show,
             "cancel": self._cancel,
+            "vote": self._vote,
+            "delete": self._ask_to_delete,
+            "erase": self._delete,
+            "forget": self._forget,
         }
         self._submitted: Mapping[str, Callable[[Press, Mapping[str, str]], Awaitable[Card]]] = {
             "rerank": self._rerank,
@@ -91,6 +95,19 @@ class Gestures:
 
     async def _cancel(self, press: Press) -> Card:
         return replace(await self._commands.cancel(press.caller, press.job), private=True)
+
+    async def _vote(self, press: Press) -> Card:
+        return await self._commands.vote(press.caller, press.job)
+
+    async def _ask_to_delete(self, press: Press) -> Card:
+        job = await self._commands.deletable(press.caller, press.job)
+        return cards.sure_card(job)
+
+    async def _delete(self, press: Press) -> Card:
+        return await self._commands.delete(press.caller, press.job)
+
+    async def _forget(self, press: Press) -> Card:
+        return await self._commands.personal.forget(press.caller, sure=True)
 
     async def _rerank_form(self, press: Press) -> Form:
         job = await self._commands.visible(press.caller, press.job)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from bot import cards, local_adapter
+from bot.arguments import KEEP_IN_TERMINAL, Value
 from bot.cards import Card
 from bot.commands import UnknownPack
+from bot.enlarge import enlarged
 from bot.hand_in import hand_in_file
 from bot.own_engine import EngineDown, OwnEngine
 from bot.report import report
@@ -22,7 +23,7 @@ from bot.session import Session, emit
 from bot.terminal import Bar, picture, say
 from bot.wait import Wait, first_ready
 from storage.errors import UserError
-from storage.job import Job, Outcome, Params, State
+from storage.job import Job, Outcome, State
 
 Ask = Callable[[], Awaitable[Card]]
 
@@ -35,8 +36,20 @@ STATUS = {
 }
 
 
-async def dream(session: Session, params: Params, *, out: str | None, wait: bool) -> int:
+async def dream(
+    session: Session,
+    prompt: str,
+    options: Mapping[str, Value],
+    *,
+    image: str | None,
+    bank: bool,
+    out: str | None,
+    wait: bool,
+) -> int:
     """Dream, and wait for it unless told not to."""
+    if image is not None:
+        options = {**options, "image": hand_in_file(Path(image), session.store.images)}
+    params = await session.commands.params(session.caller, prompt, options, keep=KEEP_IN_TERMINAL, bank=bank)
     if wait:
         job = await _watch(session, lambda: session.commands.dream(session.caller, params), out)
         return 0 if job.state is State.COMPLETED else 1
@@ -50,15 +63,22 @@ async def dream(session: Session, params: Params, *, out: str | None, wait: bool
     return 0
 
 
-def with_image(session: Session, params: Params, file: str | None) -> Params:
-    """The params with a file of this machine, stored, as part of their target."""
-    return params if file is None else replace(params, image=hand_in_file(Path(file), session.store.images))
-
-
 async def again(session: Session, job_id: str, *, out: str | None) -> int:
     """Reproduce; 0 only if the pixels are the same."""
     job = await _watch(session, lambda: session.commands.again(session.caller, job_id), out)
     return 0 if job.state is State.COMPLETED and job.identical else 1
+
+
+async def anew(session: Session, job_id: str, prompt: str | None, seed: str | None, *, out: str | None) -> int:
+    """Dream it with a new seed, or with other words."""
+    job = await _watch(session, lambda: session.commands.anew(session.caller, job_id, prompt=prompt, seed=seed), out)
+    return 0 if job.state is State.COMPLETED else 1
+
+
+async def vary(session: Session, job_id: str, *, out: str | None) -> int:
+    """Dream near a job's best picture."""
+    job = await _watch(session, lambda: session.commands.vary(session.caller, job_id), out)
+    return 0 if job.state is State.COMPLETED else 1
 
 
 async def rerank(session: Session, job_id: str, prompt: str | None, by: str, *, out: str | None) -> int:
@@ -146,15 +166,20 @@ async def cancel(session: Session, job_id: str) -> int:
     return status
 
 
-async def leaderboard(session: Session, by: str) -> int:
-    """Show the leaderboard."""
-    session.show(await session.commands.leaderboard(session.caller, by=by))
-    return 0
-
-
-async def history(session: Session) -> int:
-    """Show the caller's jobs."""
-    session.show(await session.commands.history(session.caller))
+async def gallery(session: Session, of: str, period: str) -> int:
+    """Show the best pictures: the best one itself, and where the others lie."""
+    card = await session.commands.gallery(session.caller, of=of, period=period)
+    paths = [session.store.images.path(digest) for digest in card.images]
+    if session.json:
+        for row, path in zip(card.rows, paths, strict=True):
+            emit({**row, "path": str(path)})
+        return 0
+    if paths and paths[0].is_file():
+        picture(enlarged(paths[0].read_bytes(), session.store.settings.shown_side), sys.stdout)
+    session.show(card)
+    for path in paths:
+        sys.stdout.write(f"{path}\n")
+    sys.stdout.flush()
     return 0
 
 

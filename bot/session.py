@@ -75,6 +75,16 @@ def run(work: Work, *, name: str | None, guild: str, json: bool = False, engine:
         return 128 + signal.SIGTERM
 
 
+def answer(ask: Callable[[Session], Awaitable[Card]], *, name: str | None, guild: str, json: bool) -> int:
+    """Show the card that answers one command."""
+
+    async def show(open_session: Session) -> int:
+        open_session.show(await ask(open_session))
+        return 0
+
+    return run(show, name=name, guild=guild, json=json)
+
+
 def _log_to_file(settings: BotSettings) -> None:
     """A terminal shows sentences; what we must know about goes beside the store."""
     try:

@@ -35,6 +35,7 @@ class BotSettings(StoreSettings):
     slack_http_port: int | None = Field(None, ge=1, le=65_535)  # where to listen for HTTP mode and installations
     slack_api_url: str = "https://slack.com/api/"
     progress_s: float = Field(2.0, ge=0)  # at most one progress edit a message in so long
+    channel_s: float = Field(1.0, ge=0)  # and at most one a channel in so long, finals aside
     shown_side: int = Field(256, ge=1, le=4096)  # smaller pictures are enlarged to it where people look at them
     keep_days: float = Field(0, ge=0)  # pictures of dreams completed longer ago are deleted; 0: they stay
     events_days: float = Field(7, gt=0)  # progress and history of dreams over for longer are forgotten

@@ -55,6 +55,8 @@ def draw(card: Card) -> RenderableType:
         parts.append(_table(card))
     if card.fields:
         parts.append(_fields(card))
+    if card.file is not None:
+        parts.append(Text(plain(card.file), style="dim"))
     return Panel(Group(*parts), title=title or None, title_align="left", border_style=style, expand=False)
 
 

@@ -76,6 +76,13 @@ class Lookup:
         return sorted(found, key=lambda job: place[job.id])[:limit]
 
     @shielded
+    async def anything_waits(self) -> bool:
+        """Whether the line has anybody in it."""
+        query = select(schema.job.c.seq).where(schema.job.c.state == text("'queued'")).limit(1)
+        async with self._db.read() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    @shielded
     async def running(self) -> list[Job]:
         """Running jobs, the longest running first."""
         query = rows.jobs().where(schema.job.c.state == text("'running'"))

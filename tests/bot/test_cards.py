@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bot import cards
+from bot import boards, cards
 from bot.cards import Card, Standing
 from bot.terminal import draw
 from storage.errors import UserError
@@ -100,7 +100,7 @@ def test_any_prompt_is_shown_without_steering_the_terminal(prompt: str) -> None:
 def test_markup_is_shown_as_it_was_typed(prompt: str) -> None:
     """Rich's markup in a prompt is text, in titles and in tables."""
     assert prompt in drawn(cards.result_card(job(prompt)))
-    assert prompt in drawn(cards.history_card([job(prompt)]))
+    assert prompt in drawn(boards.history_card([job(prompt)]))
 
 
 def test_ranges_of_time_are_never_more_exact_than_they_are() -> None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from bot import arguments
-from bot.commands import Commands, standings
+from bot.commands import Commands
+from bot.line import standings
 from bot.store import Store
 from storage.errors import UserError
 from storage.job import Caller, Outcome, State
@@ -175,7 +176,7 @@ async def test_the_leaderboard_is_the_guilds(commands: Commands, engine: FakeEng
     await dreamt(commands, engine, STRANGER)
     for by in ("score", "person"):
         assert [row["user"] for row in (await commands.leaderboard(ADA, by=by)).rows] == ["ada"]
-    with pytest.raises(UserError, match="score, person"):
+    with pytest.raises(UserError, match="score, votes, person"):
         await commands.leaderboard(ADA, by="luck")
 
 

@@ -39,7 +39,7 @@ async def test_a_button_makes_a_job_that_names_its_parent(
     first = await commands.job(name)
     assert name in (job.parent, job.again_of)
     assert (job.params.seed == first.params.seed) is (verb == "again")
-    assert job.params.top_k == (1 if verb == "vary" else None)
+    assert job.params.image == (first.images[0].sha256 if verb == "vary" else None)
     assert "There is no job" in (await pressed(gestures, f"v1:{verb}:{name}", STRANGER)).text
 
 
