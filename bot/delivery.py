@@ -103,7 +103,7 @@ class Delivery:
         for letter in await self._store.outbox.unsent(tuple(self._adapters)):
             lane = self._lane(letter.surface, letter.reply_to)
             if letter.id not in self._busy and lane is not None and lane.held_until <= self._monotonic():
-                started.append(self._start(letter.id, self._post(lane, letter)))
+                started.append(self._start(letter.id, self.deliver(lane, letter)))
         return started
 
     async def _start_edits(self) -> list[asyncio.Task[bool]]:
@@ -157,8 +157,8 @@ class Delivery:
                 return False
         return True
 
-    async def _post(self, lane: Lane, letter: Letter) -> bool:
-        """One letter. A crash between post and `sent` posts the same nonce again, which changes nothing."""
+    async def deliver(self, lane: Lane, letter: Letter) -> bool:
+        """Post one letter. A crash between post and `sent` posts the same nonce again, which changes nothing."""
         async with lane.turn:
             if lane.held_until > self._monotonic():
                 return False

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import discord
 from discord import app_commands
 
-from bot.phrases import Verb
+from bot.verbs import Verb
 from storage.job import MAX_PROMPT, MAX_SEED, RANGES
 
 MENU = "Dream this"
@@ -36,6 +36,8 @@ ADMIN: Mapping[str, tuple[str, str]] = {
     "weight": ("USER SHARE", "Set a person's share of the engine."),
     "purge": ("[DAYS]", "Forget old events."),
     "audit": ("", "Show what admins did."),
+    "withhold": ("JOB", "Show a result's pictures to moderators only."),
+    "release": ("JOB", "Show a withheld result's pictures again."),
     "stats": ("", "Show numbers of queue, people and engines."),
 }
 
@@ -101,7 +103,7 @@ def plant(tree: app_commands.CommandTree[Any], verbs: Mapping[str, Verb], doors:
         allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
     )
     for name, (usage, what) in ADMIN.items():
-        admins.add_command(_verb(name, usage, what, "" if name == "queue" else "admin ", doors))
+        admins.add_command(_verb(name, usage, what, "admin ", doors))
     tree.add_command(admins)
 
 

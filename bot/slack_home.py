@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from bot import cards, slack_blocks, slack_trouble
+from bot import boards, cards, slack_blocks, slack_trouble
 from bot.adapter import TryLater, Undeliverable
 from bot.cards import Card
 from bot.house import House
@@ -47,9 +47,14 @@ class Home:
     async def _own(self, caller: Caller) -> list[Card]:
         history = await self._house.commands.history(caller)
         waiting = [row for row in history.rows if row["state"] in ("queued", "running")]
-        done = [row for row in history.rows if row["state"] == "completed"]
+        done = [row for row in history.rows if row["score"] is not None]
         best = sorted(done, key=lambda row: -(row["score"] or 0.0))[:PICTURES]
         columns = ("job", "state", "prompt")
-        queue = cards.table_card("Your queue", waiting, empty="Nothing of yours waits or runs.", columns=columns)
+        queue = boards.table_card("Your queue", waiting, empty="Nothing of yours waits or runs.", columns=columns)
         shown = [await self._house.commands.show(caller, row["job"]) for row in best]
-        return [queue, *(replace(card, images=card.images[:1], buttons=card.buttons[-1:]) for card in shown)]
+        return [queue, *(_small(card) for card in shown)]
+
+
+def _small(card: Card) -> Card:
+    """One picture, and the button that tells the rest."""
+    return replace(card, images=card.images[:1], buttons=tuple(b for b in card.buttons if b.verb == "show"))

@@ -22,7 +22,7 @@ DREAM = (
     "PROMPT [--method NAME] [--pack NAME] [--seed N] [--candidates N] [--top-k N] [--steps N] [--keep N]"
     " [--parity NAME]"
 )
-SETTINGS = " ".join(f"[--{option} VALUE|none]" for option in OWN)
+SETTINGS = " ".join(f"[--{option} VALUE]" for option in OWN)
 PERIOD = "[--period week|month|ever]"
 YES = "yes"
 
@@ -76,9 +76,16 @@ class Verbs:
             "queue": Verb("", "Show who runs and who waits.", nothing, self._queue),
             "cancel": Verb("JOB", "Stop a job; tells what was observed.", job, self._cancel),
             "history": Verb("", "Show your own jobs.", nothing, self._history),
-            "gallery": Verb(f"[--of me|guild|NAME] {PERIOD}", "Show the best pictures.", nothing, self._gallery),
+            "gallery": Verb(
+                f"[--of NAME] {PERIOD}",
+                "Show the best pictures: yours, of the guild, or of NAME.",
+                nothing,
+                self._gallery,
+            ),
             "leaderboard": Verb(f"[--by score|votes|person] {PERIOD}", "Show the best.", nothing, self._leaderboard),
-            "settings": Verb(SETTINGS, "Show or change your own defaults.", nothing, self._settings),
+            "settings": Verb(
+                SETTINGS, "Show your own defaults, or change them; none takes one back.", nothing, self._settings
+            ),
             "export": Verb("", "Get your jobs, recipes, scores and pictures as a file.", nothing, self._export),
             "forget-me": Verb("[--sure yes]", "Delete all that is known of you.", nothing, self._forget),
             "admin": Verb("VERB …", "Steer the queue and its people.", words, self._say_admin),

@@ -110,7 +110,7 @@ def test_a_report_has_exactly_the_promised_keys() -> None:
         (["again", "zzzzzz"], "no job 'zzzzzz'"),
         (["rerank", "zzzzzz"], "no job 'zzzzzz'"),
         (["show", "../x"], "k7f3q2"),
-        (["leaderboard", "--by", "luck"], "score, person"),
+        (["leaderboard", "--by", "luck"], "score, votes, person"),
         (["admin", "weight", "ada", "0"], "0.01 to 100"),
         (["admin", "limit", "ada", "some"], "0 to 100000"),
         (["admin", "pause", "--as", "ada"], "for admins"),
