@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +55,37 @@ class Scene:
 
         return await self.slack.until(seen, after)
 
+    async def queued(self, line: str, **who: Any) -> Entry:
+        """Somebody dreams; the message that tells their place."""
+        since = await self.slack.mark()
+        ack = await self.slack.slash(line, **who)
+        assert ack["acked"], ack
+        return await self.slack.until(lambda entry: entry["kind"] == "post", since)
+
+    async def until_says(self, message: Entry, words: str) -> Entry:
+        """The message once it says this."""
+
+        def seen(entry: Entry) -> bool:
+            return entry.get("ts") == message["ts"] and words in str(entry.get("message"))
+
+        return await self.slack.until(seen, message["n"])
+
+    async def answered(self, act: Awaitable[Any]) -> Entry:
+        """Words for one person that follow on what they do."""
+        since = await self.slack.mark()
+        ack = await act
+        assert ack["acked"], ack
+        return await self.slack.until(lambda entry: entry["kind"] == "ephemeral", since)
+
+    async def filled_in(self, result: Entry, verb: str, values: Mapping[str, str]) -> Entry:
+        """Somebody presses for a form, fills it in and sends it; the result of that."""
+        since = await self.slack.mark()
+        await self.slack.press(result, verb)
+        view = (await self.slack.until(lambda entry: entry["kind"] == "view", since))["view"]
+        ack = await self.slack.submit(view, values)
+        assert (ack["acked"], ack["body"]) in ((True, None), (True, "")), ack
+        return await self.result(since)
+
     async def dreamt(self, text: str = f"a lemon {TINY}", **who: Any) -> Entry:
         """Somebody dreams; the result."""
         since = await self.slack.mark()
@@ -99,6 +129,3 @@ def free_port() -> int:
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         return int(asked.getsockname()[1])
-
-
-assert sys.platform != "win32"
