@@ -21,6 +21,7 @@ from torch.nn import functional
 from engine.generators.layout import Checkpoint, Source, build
 
 UNUSED = "discriminator."  # of training, in the published file
+DECODER_ONLY = {"encoder": "left out"}  # in the header of a file that only draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,15 @@ class Shape:
 class VQGAN(nn.Module):
     """Tokens [n, grid * grid], row by row of the picture, and pictures [n, 3, side, side] in [-1, 1]."""
 
-    def __init__(self, shape: Shape) -> None:
+    encoder: nn.Module
+
+    def __init__(self, shape: Shape, *, encodes: bool = True) -> None:
         super().__init__()
         self.shape, self.grid, self.resolution = shape, shape.grid, shape.resolution
-        self.encoder, self.decoder, self.quantizer = Encoder(shape), Decoder(shape), Quantizer(shape)
+        self.encodes = encodes
+        if encodes:
+            self.encoder = Encoder(shape)
+        self.decoder, self.quantizer = Decoder(shape), Quantizer(shape)
 
     def decode(self, tokens: Tensor, *, cut: bool = True) -> Tensor:
         """Draw tokens; what the decoder paints past white or black is cut."""
@@ -84,7 +90,9 @@ class VQGAN(nn.Module):
         return pictures
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """The token nearest to what the encoder sees in every cell."""
+        """The token nearest to what the encoder sees in every cell; ValueError where the file left the encoder out."""
+        if not self.encodes:
+            raise ValueError("This VQGAN was stored without its encoder: it draws tokens and reads none.")
         return self.quantizer.nearest(self.encoder(pictures.to(self.quantizer.embedding.weight.dtype)))
 
 
@@ -232,22 +240,25 @@ def load(
 ) -> VQGAN:
     """Read the published layout strictly; ValueError names the first wrong key or shape.
 
-    The discriminator may be there or not. The shape is the given one, else the file's header's, else `vqgan_coco`'s.
+    The discriminator may be there or not; so may the encoder where the header says that it was left out. The shape is
+    the given one, else the file's header's, else `vqgan_coco`'s.
     """
-    checkpoint, shape = Checkpoint.open(source), shape or _shape_of(source)
+    header = _header(source)
+    checkpoint, shape = Checkpoint.open(source), shape or Shape.from_metadata(header)
+    encodes = not header.items() >= DECODER_ONLY.items()
     weights = {key: weight for key, weight in checkpoint.weights.items() if not key.startswith(UNUSED)}
-    Checkpoint(checkpoint.name, weights).check(published(shape))
-    return build(partial(VQGAN, shape), weights).to(device, dtype)
+    Checkpoint(checkpoint.name, weights).check(published(shape, encodes=encodes))
+    return build(partial(VQGAN, shape, encodes=encodes), weights).to(device, dtype)
 
 
-def published(shape: Shape) -> dict[str, tuple[int, ...]]:
+def published(shape: Shape, *, encodes: bool = True) -> dict[str, tuple[int, ...]]:
     """Every key of the published file but the discriminator's, with its shape."""
     with torch.device("meta"):
-        return {key: tuple(weight.shape) for key, weight in VQGAN(shape).state_dict().items()}
+        return {key: tuple(weight.shape) for key, weight in VQGAN(shape, encodes=encodes).state_dict().items()}
 
 
-def _shape_of(source: Source) -> Shape:
+def _header(source: Source) -> dict[str, str]:
     if not isinstance(source, Path):
-        return Shape()
+        return {}
     with safe_open(source, framework="pt", device="cpu") as file:
-        return Shape.from_metadata(file.metadata())
+        return file.metadata() or {}

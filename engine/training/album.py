@@ -39,6 +39,11 @@ class Album:
         """Row numbers of a batch."""
         return np.searchsorted(self.chance, rng.random(count)).clip(max=len(self.pictures) - 1)
 
+    def views(self, rows: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Pictures:
+        """These pictures, some of them mirrored."""
+        chosen = self.pictures[rows]
+        return np.where(mirrored[:, None, None, None], chosen[:, :, ::-1], chosen)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -47,6 +52,8 @@ class Task:
     options: Options
     numbers: Mapping[str, Any]
     pictures: Path | None  # None: the photographs of DREAMBOT_DATA, which `options.data` names
+    codes: Path  # the VQGAN's run
+    export: Path | None  # a folder that the run's moving average is written into, instead of training
 
 
 def read_task(verb: str, argv: Sequence[str], environ: Mapping[str, str], recipe: Path) -> Task:
@@ -59,6 +66,8 @@ def read_task(verb: str, argv: Sequence[str], environ: Mapping[str, str], recipe
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--recipe", type=Path, default=recipe, help="the run's numbers")
     parser.add_argument("--out", type=Path, default=Path(".training") / verb, help="touch `stop` in it to end the run")
+    parser.add_argument("--vqgan", type=Path, default=Path(".training") / "vqgan", help="gpt: whose codes are learned")
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the moving average there, and end")
     parser.add_argument("--cache", type=Path, default=Path(".training") / "cache")
     found = parser.parse_args(argv)
     torch.set_num_threads(found.threads)
@@ -67,7 +76,8 @@ def read_task(verb: str, argv: Sequence[str], environ: Mapping[str, str], recipe
         raise ValueError(f"--pictures names {found.pictures}, which is not a folder.")
     data = data_folder(environ) if found.pictures is None or "DREAMBOT_DATA" in environ else found.pictures
     options = Options(data, found.out, found.cache, torch.device(found.device), found.minutes, found.resume)
-    return Task(options, tomllib.loads(found.recipe.read_text(encoding="utf-8")), found.pictures)
+    numbers = tomllib.loads(found.recipe.read_text(encoding="utf-8"))
+    return Task(options, numbers, found.pictures, found.vqgan, found.export)
 
 
 def load_album(task: Task, side: int) -> Album:
@@ -96,10 +106,9 @@ def from_data(folder: Path, cache: Path, pack_weight: float) -> Album:
     return Album(np.concatenate([tiny.pictures, flickr.pictures[rows]]), _running(weight), labels, captions)
 
 
-def to_unit(pictures: NDArray[np.uint8], mirrored: NDArray[np.bool_], device: torch.device) -> torch.Tensor:
-    """uint8 [n, h, w, 3] to float [n, 3, h, w] in [-1, 1], channels last, some of them mirrored."""
-    turned = np.where(mirrored[:, None, None, None], pictures[:, :, ::-1], pictures)
-    return torch.from_numpy(turned).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+def to_unit(pictures: Pictures, device: torch.device) -> torch.Tensor:
+    """uint8 [n, h, w, 3] to float [n, 3, h, w] in [-1, 1], channels last."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _square(path: Path, side: int) -> Pictures:

@@ -64,6 +64,8 @@ def write(folder: Path, outside_below: float | None) -> str:
     for tower in ("scorer", "judge"):
         config, merges = f'config = "embedded/{tower}.json"', 'merges = "embedded/merges.txt.gz"'
         lines += [*_file(tower, folder / f"{tower}.safetensors"), config, merges]
+    if (folder / "gpt.safetensors").is_file():
+        lines += _pair(folder)
     for label in load_world():
         lines += [
             "",
@@ -77,6 +79,14 @@ def write(folder: Path, outside_below: float | None) -> str:
 def _file(table: str, path: Path) -> list[str]:
     where = f"{path.parent.name}/{path.name}"
     return ["", f"[{table}]", f'file = "{where}"', f'sha256 = "{sha256_of(path)}"', f"size = {path.stat().st_size}"]
+
+
+def _pair(folder: Path) -> list[str]:
+    """CLIP-GEN's two networks, where they are shipped; the GPT's own header says how tokens are drawn from it."""
+    with safe_open(folder / "gpt.safetensors", framework="pt") as file:
+        drawing = json.loads(file.metadata()["drawing"])
+    keys = [f"{name} = {json.dumps(value)}" for name, value in drawing.items()]
+    return [*_file("vqgan", folder / "vqgan.safetensors"), *_file("gpt", folder / "gpt.safetensors"), *keys]
 
 
 def _known_border(path: Path) -> float | None:

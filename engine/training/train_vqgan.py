@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.generators.vqgan import VQGAN, Shape
+from engine.generators.vqgan import DECODER_ONLY, VQGAN, Shape
 from engine.training.album import Album, Task, load_album, read_task, to_unit
 from engine.training.features import MobileNet
+from engine.training.patches import Patches, fit
 from engine.training.runs import HERE, Keeper, autocast
 from engine.training.slow import Slow
 
 RECIPE = HERE / "vqgan.toml"
+LEARNED, PATCHES = "learned", "patches"
+SHAPE = "shape.json"  # in the run's folder
 
 
 class Table(nn.Module):
@@ -55,9 +59,13 @@ class Learner:
     def __init__(self, numbers: Mapping[str, Any], album: Album, net: MobileNet | None, device: torch.device) -> None:
         torch.manual_seed(numbers["seed"])
         self.numbers, self.album, self.net, self.device = numbers, album, net, device
-        self.network = VQGAN(shape_of(numbers)).to(device).to(memory_format=torch.channels_last)
+        self.network = network_of(shape_of(numbers), numbers["encoder"])
+        if isinstance(self.network.encoder, Patches):
+            fit(album, self.network.encoder, self.network.quantizer, np.random.default_rng(numbers["seed"]))
+        self.network.to(device).to(memory_format=torch.channels_last)
         self.table = Table(self.network.quantizer.embedding, **numbers["table"])
-        self.learned = [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
+        both = (*self.network.encoder.parameters(), *self.network.decoder.parameters())
+        self.learned = [weight for weight in both if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learned, lr=1.0, betas=tuple(numbers["betas"]), weight_decay=0.0)
         self.slow = Slow(self.network, numbers["average"])
 
@@ -75,7 +83,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(numbers, step)
         rows = self.album.draw(numbers["batch"], rng)
-        real = to_unit(self.album.pictures[rows], rng.random(len(rows)) < 0.5, self.device)
+        real = to_unit(self.album.views(rows, rng.random(len(rows)) < 0.5), self.device)
         with autocast(self.device):
             drawn, losses = self._shown(real.contiguous(memory_format=torch.channels_last), frozen, rng)
         weight = numbers["weights"]
@@ -106,7 +114,10 @@ class Learner:
 def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Train or go on."""
     task = read_task(verb, argv, environ, RECIPE)
-    train(build(task), task)
+    if task.export is not None:
+        export(task.options.out, task.export)
+    else:
+        train(build(task), task)
     return 0
 
 
@@ -121,8 +132,19 @@ def build(task: Task) -> Learner:
 def train(learner: Learner, task: Task) -> None:
     """All steps that are left, or as many as there is time for."""
     keeper = Keeper(task.options, learner.parts)
+    (task.options.out / SHAPE).write_text(learner.network.shape.to_metadata()["shape"], encoding="utf-8")
     for step in keeper.steps(task.numbers["steps"] + task.numbers["decoder"]["steps"]):
         keeper.note(learner.step(step))
+
+
+def network_of(shape: Shape, encoder: str) -> VQGAN:
+    """Untrained; with the paper's encoder, or with one that is computed."""
+    if encoder not in (LEARNED, PATCHES):
+        raise ValueError(f"encoder is {LEARNED} or {PATCHES}; {encoder!r} is not.")
+    network = VQGAN(shape, encodes=encoder == LEARNED)
+    if encoder == PATCHES:
+        network.encoder, network.encodes = Patches(shape), True
+    return network
 
 
 def shape_of(numbers: Mapping[str, Any]) -> Shape:
@@ -165,8 +187,19 @@ def _unit(cells: Tensor) -> Tensor:
     return functional.normalize(cells.float(), dim=1)
 
 
-def averaged(run: Path, numbers: Mapping[str, Any]) -> VQGAN:
-    """The moving average of a run, frozen."""
-    network = VQGAN(shape_of(numbers))
-    network.load_state_dict(torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["slow"])
+def averaged(run: Path) -> VQGAN:
+    """The moving average of a run, frozen; the run's own shape stands beside its checkpoint."""
+    kept = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["slow"]
+    encoder = PATCHES if "encoder.look.weight" in kept else LEARNED
+    network = network_of(Shape.from_metadata({"shape": (run / SHAPE).read_text(encoding="utf-8")}), encoder)
+    network.load_state_dict(kept)
     return network.eval().requires_grad_(False)
+
+
+def export(run: Path, folder: Path) -> None:
+    """The moving average in fp16, without the encoder: what draws."""
+    network = averaged(run)
+    weights = {
+        name: w.half().contiguous() for name, w in network.state_dict().items() if not name.startswith("encoder.")
+    }
+    save_file(weights, folder / "vqgan.safetensors", network.shape.to_metadata() | DECODER_ONLY)

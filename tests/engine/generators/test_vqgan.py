@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from engine.generators.vqgan import VQGAN, Attend, Halve, Quantizer, Residual, Shape, load
+from engine.generators.vqgan import DECODER_ONLY, VQGAN, Attend, Halve, Quantizer, Residual, Shape, load
 
 TINY = Shape(codes=20, dim=8, width=32, multipliers=(1, 2), blocks=1, attention=(4,), resolution=8)
 DISCRIMINATOR = 22  # of the published file's 337 tensors: the ones the loader skips
@@ -171,6 +171,29 @@ def test_a_file_draws_what_its_network_drew(vqgan: VQGAN, stored: dict[str, Tens
     assert torch.equal(read.decode(tokens), vqgan.decode(tokens))
     assert not read.training
     assert load(tmp_path / "v.safetensors", dtype=torch.bfloat16).decode(tokens).dtype == torch.bfloat16
+
+
+def test_a_file_may_leave_the_encoder_out(vqgan: VQGAN, stored: dict[str, Tensor], tmp_path: Path) -> None:
+    """Where its header says so it draws the same and reads nothing; without that word the encoder is missing."""
+    drawing = {key: weight for key, weight in stored.items() if not key.startswith("encoder.")}
+    save_file(drawing, tmp_path / "d.safetensors", metadata=TINY.to_metadata() | DECODER_ONLY)
+    read, tokens = load(tmp_path / "d.safetensors"), torch.arange(16)[None]
+    assert torch.equal(read.decode(tokens), vqgan.decode(tokens))
+    with pytest.raises(ValueError, match="stored without its encoder"):
+        read.encode(draws(1, 3, 8, 8))
+    save_file(drawing, tmp_path / "d.safetensors", metadata=TINY.to_metadata())
+    with pytest.raises(ValueError, match=r"weight 'encoder\.conv_in\.weight' is missing"):
+        load(tmp_path / "d.safetensors")
+
+
+def test_a_patch_is_read_and_painted_as_channels() -> None:
+    """Two pixels a side a cell: half the levels, the same square of tokens, and every pixel is painted by itself."""
+    network = VQGAN(Shape(20, 8, 32, (1, 2), 1, (), 16, groups=8, patch=2)).eval()
+    assert network.grid == 4
+    assert network.encoder.conv_in.weight.shape[1] == network.decoder.final[2].weight.shape[0] == 12
+    pictures = draws(1, 3, 16, 16)
+    assert network.encode(pictures).shape == (1, 16)
+    assert network.decode(network.encode(pictures)).shape == (1, 3, 16, 16)
 
 
 def test_a_file_without_a_shape_is_the_published_one(stored: dict[str, Tensor], tmp_path: Path) -> None:
