@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
-from bot import cards
+from bot import boards, cards
 from bot.cards import Button, Card, Field, Form, Input, Standing, Tone
 from bot.discord_cards import draw, embed, filled_in, modal
 from bot.discord_pictures import fitting
@@ -62,9 +62,9 @@ def faces(prompt: str) -> list[Card]:
         cards.queued_card(standing, engine=True, paused=False),
         cards.progress_card(waiting, event),
         cards.failed_card(replace(done, state=State.FAILED, message=prompt)),
-        cards.queue_card([standing] * 50, engine=True, paused=False),
-        cards.history_card([done] * 50),
-        cards.table_card("Leaderboard", rows, empty="", columns=("rank", "score", "name", "job", "prompt")),
+        boards.queue_card([standing] * 50, engine=True, paused=False),
+        boards.history_card([done] * 50),
+        boards.table_card("Leaderboard", rows, empty="", columns=("rank", "score", "name", "job", "prompt")),
         cards.error_card(prompt),
         Card(tone=Tone.INFO, title=prompt, text=prompt, fields=(Field(prompt[:300], prompt),) * 30),
     ]
