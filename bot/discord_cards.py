@@ -29,6 +29,7 @@ COLOURS = {
     Tone.WRONG: 0xC4453B,
     Tone.INFO: 0x6F6AB3,
 }
+FILE = "dreams.zip"  # what a file that goes with a card is called
 COPIED = ("job", "seed")  # shown so that a tap selects them
 STYLES = {"cancel": discord.ButtonStyle.danger, "delete": discord.ButtonStyle.danger}
 
@@ -41,11 +42,13 @@ class Drawn:
     buttons: tuple[Button, ...]
     pictures: tuple[Picture, ...]
     spoiler: bool
+    file: str | None = None  # a path
 
     @property
     def files(self) -> list[discord.File]:
-        """The pictures as uploads; new ones at every look, as an upload is used up by sending."""
-        return [discord.File(io.BytesIO(p.data), filename=p.name, spoiler=self.spoiler) for p in self.pictures]
+        """The pictures, and the card's file, as uploads; new ones at every look: an upload is used up by sending."""
+        pictures = [discord.File(io.BytesIO(p.data), filename=p.name, spoiler=self.spoiler) for p in self.pictures]
+        return pictures if self.file is None else [*pictures, discord.File(self.file, filename=FILE)]
 
     @property
     def view(self) -> discord.ui.View:
@@ -75,6 +78,7 @@ def draw(card: Card, picture: Callable[[str], Path], *, side: int, limit: int, n
         buttons=card.buttons,
         pictures=pictures,
         spoiler=card.spoiler and not nsfw,
+        file=card.file,
     )
 
 

@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from slack_sdk.errors import SlackApiError
@@ -76,6 +77,8 @@ class Desk:
             shown = False
         if first and not shown:
             self.behind(self._show(request, task))
+        if first:
+            self.behind(self._hand_over(request, task))
 
     def behind(self, work: Coroutine[Any, Any, Any]) -> None:
         """Work that goes on when the request is acknowledged."""
@@ -164,6 +167,16 @@ class Desk:
             if slack_trouble.code(error) not in slack_trouble.CLOSED:
                 raise
             await client.chat_postMessage(channel=address.user, **said)
+
+    async def _hand_over(self, request: Request, task: asyncio.Task[Answer | None]) -> None:
+        """The file that goes with an answer, if there is one, to its person directly: a whisper cannot hold a file."""
+        answer = await task
+        if not isinstance(answer, Card) or answer.file is None:
+            return
+        try:
+            await self._messages.hand_over(request.address, Path(answer.file), answer.title)
+        except Exception as error:
+            log.warning("Slack: a file was not handed over (%s)", slack_trouble.code(error) or error, exc_info=error)
 
     async def _responded(self, url: str, said: Mapping[str, Any]) -> bool:
         """Whether a response_url still took it: a used or expired one answers 404 and raises nothing."""

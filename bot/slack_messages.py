@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -158,6 +159,12 @@ class Messages:
             raise
         await self._book.posted(reply_to, str(answer["channel"]), str(answer["ts"]))
         return str(answer["ts"])
+
+    async def hand_over(self, address: Address, file: Path, title: str) -> None:
+        """A file for one person, in their direct messages."""
+        client = await self._workspaces.client(address.team)
+        channel = str((await client.conversations_open(users=address.user))["channel"]["id"])
+        await self._pictures.share(client, channel, file, title)
 
     async def _looked_for(self, client: AsyncWebClient, address: Address, mark: Mark) -> Mark | None:
         """The message whose fate was unknown, if it is there."""

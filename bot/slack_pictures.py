@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 POLLS_S = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 2.0)
 TRIES = 2
+FILE = "dreams.zip"  # what a file that goes with an answer is called
 LATER_S = 15.0
 
 
@@ -53,6 +54,12 @@ class Pictures:
         for digest, file in zip(missing, made, strict=True):
             await self._book.uploaded(team, digest, file)
         return known | dict(zip(missing, made, strict=True))
+
+    async def share(self, client: AsyncWebClient, channel: str, file: Path, title: str) -> None:
+        """Post a file of any kind; the share happens while Slack works on the file, so it is waited for."""
+        content = await asyncio.to_thread(file.read_bytes)
+        answer = await client.files_upload_v2(channel=channel, filename=FILE, content=content, title=title)
+        await self._ready(client, str(answer["files"][0]["id"]))
 
     async def forget(self, team: str, digests: Sequence[str]) -> None:
         """Slack does not show these files: the next time they are uploaded anew."""

@@ -208,3 +208,14 @@ def test_a_rerank_says_by_what() -> None:
     params = replace(done.params, method=Method.RERANK, by=By.JUDGE)
     shown = embed(cards.result_card(replace(done, params=params)))
     assert any("judge" in str(field.value) for field in shown.fields)
+
+
+def test_a_file_goes_with_the_pictures(tmp_path: Path) -> None:
+    """An export is handed over as one more upload, under a name that says nothing of the person; twice if need be."""
+    file = tmp_path / "dreams-1.zip"
+    file.write_bytes(b"PK")
+    drawn = draw(Card(tone=Tone.INFO, title="Export", file=str(file)), Path, side=SIDE, limit=LIMIT)
+    for _ in range(2):
+        (upload,) = drawn.files
+        assert (upload.filename, upload.fp.read()) == ("dreams.zip", b"PK")
+        upload.close()

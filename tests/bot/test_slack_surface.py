@@ -180,6 +180,15 @@ async def test_whoever_slack_does_not_vouch_for_is_no_admin(play: Stage) -> None
     assert len(await everyones(play)) == 1
 
 
+async def test_an_export_is_handed_over_directly(play: Stage) -> None:
+    """The words for the asker alone, the file into their direct messages, shared once Slack is ready with it."""
+    ack = await play.slack.slash("export")
+    assert "0 jobs" in ack["body"]["text"]
+    sent = await play.slack.until(lambda entry: entry["kind"] == "post" and "files" in entry["message"])
+    assert [file["name"] for file in sent["message"]["files"]] == ["dreams.zip"]
+    assert sent["channel"].startswith("D")
+
+
 async def test_the_home_tab_has_the_queue_and_the_best(play: Stage) -> None:
     """Own jobs that wait, own best pictures, and buttons that work from there."""
     await play.slack.slash("a lemon --keep 1")
