@@ -15,6 +15,7 @@ MARKDOWN = frozenset("\\*_~|`>#-+[]()=")
 STARTS = frozenset("@<")
 OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 TICK = "ˋ"  # stands for a back-tick where nothing can be escaped
+LEAST = 12  # columns of a cell that is cut
 WIDTH = 58  # columns of a code block that a desktop client shows without a break
 LINK = re.compile(r"(?<=[a-zA-Z]):(?=//)")
 
@@ -37,7 +38,7 @@ def plain(text: str, limit: int) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], limit: int) -> str:
-    """Rows in a code block, columns aligned, the last one cut; rows that do not fit are counted."""
+    """Rows in a code block, columns aligned, the widest one cut; rows that do not fit are counted."""
     if not rows:
         return ""
     lines = _aligned([list(map(str, columns)), *(list(map(str, row)) for row in rows)])
@@ -55,9 +56,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], limit: int) -> 
 def _aligned(rows: list[list[str]]) -> list[str]:
     cells = [[plain(" ".join(cell.split()), WIDTH) for cell in row] for row in rows]
     widths = [max(map(_columns, column)) for column in zip(*cells, strict=True)]
-    room = max(12, WIDTH - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    widest = widths.index(max(widths))
+    room = max(LEAST, WIDTH - sum(widths) + widths[widest] - 2 * (len(widths) - 1))
     for row in cells:
-        row[-1] = plain(row[-1], room)
+        row[widest] = plain(row[widest], room)
+    widths[widest] = max(_columns(row[widest]) for row in cells)
     return ["  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 

@@ -254,7 +254,7 @@ class Rest:
         message = self.world.add(channel, body, files, **more)
         if body.get("nonce") is not None:
             self.world.nonces[channel.id, str(body["nonce"])] = (self.world.clock.now(), message["id"])
-        self._tell("message", message, body, via)
+        self._tell("message", message, body, via, by.id if by else None)
         return message
 
     def _change(self, message: dict[str, Any], body: dict[str, Any], files: list[File], via: str) -> dict[str, Any]:
@@ -262,9 +262,16 @@ class Rest:
         self._tell("edit", message, body, via)
         return message
 
-    def _tell(self, what: str, message: dict[str, Any], body: dict[str, Any], via: str) -> None:
+    def _tell(
+        self, what: str, message: dict[str, Any], body: dict[str, Any], via: str, interaction: str | None = None
+    ) -> None:
         self.ledger.note(
-            what, id=message["id"], via=via, pings=overlay.pings(body), message=json.loads(json.dumps(message))
+            what,
+            id=message["id"],
+            via=via,
+            by=interaction,
+            pings=overlay.pings(body),
+            message=json.loads(json.dumps(message)),
         )
 
     def _delete(self, message: dict[str, Any]) -> web.Response:
