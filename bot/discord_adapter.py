@@ -17,15 +17,17 @@ from typing import Any
 import discord
 
 from bot.adapter import TryLater, Undeliverable
-from bot.cards import Card, Form
+from bot.cards import Card, Form, error_card
 from bot.discord_address import Address
 from bot.discord_answers import answer
 from bot.discord_cards import Drawn, draw, filled_in
 from bot.discord_client import connection
-from bot.discord_commands import Doors, plant
+from bot.discord_commands import Doors, Options, plant
 from bot.discord_mail import Mail
 from bot.discord_sync import sync
+from bot.hand_in import ALLOWED, MAX_BYTES
 from bot.house import House
+from bot.incident import sentence
 from bot.settings import BotSettings
 from storage.errors import UserError
 from storage.job import DIRECT, Caller
@@ -115,11 +117,23 @@ class DiscordAdapter:
 
         await self._answer(interaction, ask, custom_id.partition(":")[2].partition(":")[0])
 
-    async def _dream(self, interaction: Interaction, prompt: str, options: Mapping[str, str | int | None]) -> None:
+    async def _dream(
+        self, interaction: Interaction, prompt: str, options: Options, picture: discord.Attachment | None
+    ) -> None:
         async def ask(caller: Caller, reply_to: str, event_key: str) -> Card | Form:
-            return await self._house.phrases.dream(caller, prompt, options, reply_to=reply_to, event_key=event_key)
+            try:
+                given = options if picture is None else {**options, "image": await self._handed_in(picture)}
+            except Exception as error:
+                return error_card(sentence(error))
+            return await self._house.phrases.dream(caller, prompt, given, reply_to=reply_to, event_key=event_key)
 
         await self._answer(interaction, ask, "dream")
+
+    async def _handed_in(self, picture: discord.Attachment) -> str:
+        """The digest of a picture that came with a command."""
+        if picture.size > MAX_BYTES:
+            raise UserError(f"{ALLOWED}; this one is larger.")
+        return await asyncio.to_thread(self._house.hand_in, await picture.read())
 
     async def _say(self, interaction: Interaction, line: str) -> None:
         async def ask(caller: Caller, reply_to: str, event_key: str) -> Card | Form:

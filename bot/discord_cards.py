@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import discord
 
 from bot.cards import Button, Card, Form, Tone
-from bot.discord_pictures import Picture, fitting
+from bot.discord_pictures import Picture, fitting, whole
 from bot.discord_text import length, neutral, plain, table
 
 TITLE, DESCRIPTION, FIELDS, FIELD_NAME, FIELD_VALUE, TOTAL = 256, 4_096, 25, 256, 1_024, 6_000
@@ -29,6 +29,7 @@ COLOURS = {
     Tone.WRONG: 0xC4453B,
     Tone.INFO: 0x6F6AB3,
 }
+TOO_LARGE = "The file is larger than this channel takes; ask the operator for it."
 FILE = "dreams.zip"  # what a file that goes with a card is called
 COPIED = ("job", "seed")  # shown so that a tap selects them
 STYLES = {"cancel": discord.ButtonStyle.danger, "delete": discord.ButtonStyle.danger}
@@ -42,13 +43,15 @@ class Drawn:
     buttons: tuple[Button, ...]
     pictures: tuple[Picture, ...]
     spoiler: bool
-    file: str | None = None  # a path
+    document: Picture | None = None  # a file that is handed over with the words
 
     @property
     def files(self) -> list[discord.File]:
-        """The pictures, and the card's file, as uploads; new ones at every look: an upload is used up by sending."""
-        pictures = [discord.File(io.BytesIO(p.data), filename=p.name, spoiler=self.spoiler) for p in self.pictures]
-        return pictures if self.file is None else [*pictures, discord.File(self.file, filename=FILE)]
+        """Everything as uploads; new ones at every look, as an upload is used up by sending."""
+        found = [discord.File(io.BytesIO(p.data), filename=p.name, spoiler=self.spoiler) for p in self.pictures]
+        if self.document is not None:
+            found.append(discord.File(io.BytesIO(self.document.data), filename=self.document.name))
+        return found
 
     @property
     def view(self) -> discord.ui.View:
@@ -73,12 +76,14 @@ def draw(card: Card, picture: Callable[[str], Path], *, side: int, limit: int, n
     found = [fitting(picture(digest), f"{name}-{n}", side, share) for n, digest in enumerate(wanted, start=1)]
     pictures = tuple(one for one in found if one is not None)
     missing = len(card.images) - len(pictures)
+    document = None if card.file is None else whole(Path(card.file), FILE, limit)
+    lost = card.file is not None and document is None
     return Drawn(
-        embed=embed(card, missing),
+        embed=embed(replace(card, text=f"{card.text}\n{TOO_LARGE}") if lost else card, missing),
         buttons=card.buttons,
         pictures=pictures,
         spoiler=card.spoiler and not nsfw,
-        file=card.file,
+        document=document,
     )
 
 

@@ -42,7 +42,8 @@ ADMIN: Mapping[str, tuple[str, str]] = {
 }
 
 Interaction = discord.Interaction[Any]
-Dream = Callable[[Interaction, str, Mapping[str, str | int | None]], Awaitable[None]]
+Options = Mapping[str, str | int | None]
+Dream = Callable[[Interaction, str, Options, discord.Attachment | None], Awaitable[None]]
 Say = Callable[[Interaction, str], Awaitable[None]]
 Suggest = Callable[[Interaction, str, str], Awaitable[list[str]]]
 
@@ -71,8 +72,8 @@ def options_of(usage: str) -> tuple[Option, ...]:
     found = []
     for piece in PIECE.finditer(usage):
         if piece["name"]:
-            values = tuple((piece["values"] or "").split("|"))
-            found.append(Option(piece["name"], False, True, values if len(values) > 1 else ()))
+            values = piece["values"] or ""
+            found.append(Option(piece["name"], False, True, () if values.isupper() else tuple(values.split("|"))))
         else:
             word = piece["may"] or piece["must"]
             found.append(Option(word.lower(), bool(piece["must"]), False))
@@ -171,6 +172,7 @@ def _dream(doors: Doors) -> app_commands.Command[Any, ..., None]:
         top_k="How many labels near the prompt to draw from.",
         steps="How far to climb, for the methods that do.",
         keep="How many of the best to show.",
+        image="A picture to be near to, beside the words: PNG, JPEG or WebP.",
     )
     async def dream(
         interaction: Interaction,
@@ -182,9 +184,10 @@ def _dream(doors: Doors) -> app_commands.Command[Any, ..., None]:
         top_k: app_commands.Range[int, 1, TOP_K] | None = None,
         steps: app_commands.Range[int, 1, STEPS] | None = None,
         keep: app_commands.Range[int, 1, 10] | None = None,
+        image: discord.Attachment | None = None,
     ) -> None:
         given = {"method": method, "pack": pack, "seed": seed, "candidates": candidates, "top-k": top_k}
-        await doors.dream(interaction, prompt, given | {"steps": steps, "keep": keep})
+        await doors.dream(interaction, prompt, given | {"steps": steps, "keep": keep}, image)
 
     for option in ("method", "pack"):
         dream.autocomplete(option)(_suggester(option, doors))
@@ -193,6 +196,6 @@ def _dream(doors: Doors) -> app_commands.Command[Any, ..., None]:
 
 def _menu(doors: Doors) -> app_commands.ContextMenu:
     async def dream_this(interaction: Interaction, message: discord.Message) -> None:
-        await doors.dream(interaction, message.content, {})
+        await doors.dream(interaction, message.content, {}, None)
 
     return app_commands.ContextMenu(name=MENU, callback=dream_this)

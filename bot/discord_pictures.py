@@ -32,6 +32,15 @@ def fitting(path: Path, name: str, side: int, limit: int) -> Picture | None:
     return next((picture for picture in _ladder(png, name, side) if len(picture.data) <= limit), None)
 
 
+def whole(path: Path, name: str, limit: int) -> Picture | None:
+    """A file as it is; None if it is gone, or larger than `limit` bytes."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return Picture(name, data) if len(data) <= limit else None
+
+
 def _ladder(png: bytes, name: str, side: int) -> Iterator[Picture]:
     large = enlarged(png, side)
     yield Picture(f"{name}.png", large)

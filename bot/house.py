@@ -10,6 +10,7 @@ from typing import Self
 from bot.admin import Admin
 from bot.commands import Commands
 from bot.gestures import Gestures
+from bot.hand_in import hand_in
 from bot.phrases import Phrases
 from bot.store import Store
 
@@ -26,6 +27,7 @@ class House:
     phrases: Phrases
     gestures: Gestures
     picture: Callable[[str], Path]  # a card's image digest to its PNG
+    hand_in: Callable[[bytes], str]  # a picture's bytes to its digest; UserError if it is none. Not on the loop
     readdress: Callable[[str, str, str], Awaitable[None]]  # job, old and new reply_to: its message is known now
 
     @classmethod
@@ -38,5 +40,6 @@ class House:
             phrases=Phrases(commands, admin),
             gestures=Gestures(commands),
             picture=store.images.path,
+            hand_in=lambda content: hand_in(content, store.images),
             readdress=store.outbox.readdress,
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.fakes.discord.peer import BOB, EVE, Entry, buttons, job_of, text_of
 from tests.scenarios.discord_house import DiscordHouse, job_named, open_discord_house
@@ -39,6 +42,7 @@ async def test_a_day_on_discord(discord: DiscordHouse) -> None:
     result = await watched(discord, first)
     await repeated(discord, result)
     await looked_up(discord, result)
+    await own_things(discord)
     await steered(discord)
     await restarted(discord, result)
     for entry in discord.peer.entries:
@@ -106,12 +110,29 @@ async def looked_up(discord: DiscordHouse, result: Entry) -> None:
         answer = await said(discord, "dreams", verb)
         assert word in text_of(answer)
         assert answer["flags"] & 64
+    assert "ote" in text_of(await discord.answered(await discord.peer.press(result, "vote", who=AS_BOB)))
+    voted = await said(discord, "dreams", "leaderboard", by="votes")
+    assert job in text_of(voted)
     board = await said(discord, "dreams", "leaderboard")
     assert "a lemon" in text_of(board)
     assert not board["flags"] & 64
     assert job in await discord.peer.suggest("dreams", "again", "job", job[:2])
     assert await discord.peer.suggest("dream", None, "method", "se") == ["search"]
     assert await discord.peer.suggest("dream", None, "pack", "ti") == ["tiny"]
+
+
+async def own_things(discord: DiscordHouse) -> None:
+    """Own defaults, an export as a file, and a deletion that takes the pictures out of the message."""
+    assert "60" in text_of(await said(discord, "dreams", "settings", candidates="60", pack="none"))
+    export = await said(discord, "dreams", "export")
+    assert export["flags"] & 64
+    assert [one["filename"].endswith(".zip") for one in export["attachments"]] == [True]
+    result = await discord.done(await discord.dream("a short-lived lemon", pack="tiny"))
+    await discord.letters_closed()
+    question = await discord.answered(await discord.peer.press(result, "delete"))
+    assert question["flags"] & 64
+    await discord.answered(await discord.peer.press(question, "erase"))
+    await discord.peer.shown(lambda m: m["id"] == result["id"] and not m["attachments"] and bool(m["embeds"]))
 
 
 async def steered(discord: DiscordHouse) -> None:
@@ -161,3 +182,18 @@ async def test_the_menu_of_a_message(discord: DiscordHouse) -> None:
     refusal = await discord.answered(await discord.peer.menu("Dream this", ""))
     assert "1 to 3,000 characters" in text_of(refusal)
     assert await discord.peer.problems() == []
+
+
+async def test_a_picture_beside_the_words(discord: DiscordHouse) -> None:
+    """An attachment becomes part of the target; what is no picture is refused in a sentence."""
+    await discord.start_engine("tests.fakes.engine")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    picture = {"png": base64.b64encode(buffer.getvalue()).decode()}
+    card = await discord.answered(await discord.peer.command("dream", prompt="a lemon", image=picture))
+    stored = (await discord.house.job(job_named(card))).params.image
+    assert stored is not None
+    assert discord.house.images.path(stored).is_file()
+    noise = {"png": base64.b64encode(b"no picture").decode()}
+    refusal = await discord.answered(await discord.peer.command("dream", prompt="a lemon", image=noise))
+    assert "PNG, JPEG or WebP" in text_of(refusal)

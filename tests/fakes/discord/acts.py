@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import Any
 
@@ -9,7 +10,13 @@ from tests.fakes.discord.world import ALL_RIGHTS, APP, CHANNEL, FILE_LIMIT, Inte
 
 ADA = "300000000000000001"
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
-KINDS = {str: 3, bool: 5, int: 4, float: 10}
+
+
+class Upload(str):
+    """The id of an uploaded file."""
+
+
+KINDS = {str: 3, bool: 5, int: 4, float: 10, Upload: 11}
 
 
 def interaction(world: World, act: dict[str, Any]) -> tuple[Interaction, dict[str, Any]]:
@@ -62,7 +69,9 @@ def _data(world: World, act: dict[str, Any]) -> tuple[int, dict[str, Any], dict[
     kind = act["kind"]
     if kind in ("command", "autocomplete"):
         data = _command(world, act["name"], 1)
-        data["options"] = _options(act.get("verb"), act.get("options") or {}, act.get("focused"))
+        given, resolved = _uploaded(world, act.get("options") or {})
+        data["options"] = _options(act.get("verb"), given, act.get("focused"))
+        data |= resolved
         return (COMMAND if kind == "command" else AUTOCOMPLETE), data, {}
     if kind == "menu":
         data = _command(world, act["name"], 3)
@@ -98,6 +107,19 @@ def _command(world: World, name: str, kind: int) -> dict[str, Any]:
     if not known:
         raise LookupError(f"no command {name!r} of type {kind} is registered")
     return {"id": known[0]["id"], "name": name, "type": kind}
+
+
+def _uploaded(world: World, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options whose value is {"png": base64} as uploaded files."""
+    given, found = dict(options), {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            number, data = world.clock.snowflake(), base64.b64decode(value["png"])
+            world.files[number] = data
+            url = f"{world.base}/cdn/attachments/0/{number}/{name}.png"
+            found[number] = {"id": number, "filename": f"{name}.png", "size": len(data), "url": url, "proxy_url": url}
+            given[name] = Upload(number)
+    return given, {"resolved": {"attachments": found}} if found else {}
 
 
 def _options(verb: str | None, options: dict[str, Any], focused: str | None) -> list[dict[str, Any]]:
