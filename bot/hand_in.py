@@ -1,22 +1,24 @@
 """Pictures that people hand in: read with care, made small and plain, and stored by their content.
 
-Knows files and Pillow; not what a picture is for. What is stored is our own PNG of the decoded pixels: upright, RGB, at
-most SIDE pixels a side, without whatever else was in the file. The same picture handed in twice is one file.
+Knows files; not what a picture is for. Decoding is a child's work (`bot.decoder`). What is stored is our own PNG of the
+decoded pixels: upright, RGB, at most SIDE pixels a side, without whatever else was in the file. The same picture handed
+in twice is one file.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 
+from bot import decoder
 from storage.errors import UserError
 from storage.images import ImageStore
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 40_000_000  # of the file; what is stored has at most SIDE x SIDE
 SIDE = 512
-FORMATS = ("PNG", "JPEG", "WEBP")
+PATIENCE_S = 60.0  # the child has far less of the processor's time
 ALLOWED = f"A picture is a PNG, JPEG or WebP file of at most {MAX_BYTES // 1_000_000} MB and 40 million pixels"
 
 
@@ -38,23 +40,13 @@ def hand_in_file(path: Path, images: ImageStore) -> str:
 
 
 def _plain(content: bytes) -> bytes:
-    from PIL import Image, ImageOps
-
+    """Decoded by a child that has limits and no secrets; one that dies has met a picture that is none."""
+    command = [sys.executable, "-I", decoder.__file__, str(MAX_PIXELS), str(SIDE)]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes and of odd metadata; the checks below decide
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise UserError(f"{ALLOWED}; this one is {picture.width} x {picture.height}.")
-                picture.draft("RGB", (SIDE, SIDE))
-                upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except UserError:
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds; each means that this is no picture
-        raise UserError(f"{ALLOWED}; this one cannot be read ({type(error).__name__}).") from None
-    white = Image.new("RGBA", upright.size, "white")
-    flat = Image.alpha_composite(white, upright).convert("RGB")
-    flat.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    flat.save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()
+        done = subprocess.run(command, input=content, capture_output=True, env={}, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{ALLOWED}; this one takes too long to read.") from None
+    if done.returncode == 0 and done.stdout[:2] == b"ok":
+        return done.stdout[2:]
+    why = done.stdout[2:].decode() if done.returncode == 0 else "cannot be read"
+    raise UserError(f"{ALLOWED}; this one {why}.")

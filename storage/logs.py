@@ -43,6 +43,14 @@ def set_up(
     return handler
 
 
+def clean(text: str) -> str:
+    """The text without this process's secrets: for what is written elsewhere than into the log."""
+    lines = [handler.formatter for handler in logging.getLogger().handlers if isinstance(handler.formatter, Lines)]
+    for line in lines:
+        text = line.clean(text)
+    return TOKENS.sub(BLACK, text)
+
+
 class Lines(logging.Formatter):
     """A record as one line."""
 
@@ -62,15 +70,16 @@ class Lines(logging.Formatter):
                 "level": record.levelname,
                 "logger": record.name,
                 "process": record.process,
-                "message": self._clean(record.getMessage()),
+                "message": self.clean(record.getMessage()),
             }
-            return json.dumps(fields | ({"error": self._clean(error)} if error else {}), ensure_ascii=True)
+            return json.dumps(fields | ({"error": self.clean(error)} if error else {}), ensure_ascii=True)
         head = f"{at:%Y-%m-%d %H:%M:%S} {record.levelname} {record.process} {record.name}: "
-        lines = [_escaped(self._clean(record.getMessage()))]
-        lines += ["    " + _escaped(line) for line in self._clean(error).splitlines()]
+        lines = [_escaped(self.clean(record.getMessage()))]
+        lines += ["    " + _escaped(line) for line in self.clean(error).splitlines()]
         return head + "\n".join(lines)
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """Without known secrets and whatever looks like a token."""
         text = self._secret.sub(BLACK, text) if self._secret else text
         return TOKENS.sub(BLACK, text)
 

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, or_, select, update
 from storage import schema
 from storage.database import Database, shielded
 from storage.events import Kind
+from storage.logs import clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class Outbox:
         one = schema.outbox.c
         open_one = update(schema.outbox).where(one.id == letter_id, one.sent_at.is_(None))
         async with self._db.write() as connection:
-            await connection.execute(open_one.values(sent_at=self._clock(), attempts=one.attempts + 1, error=reason))
+            await connection.execute(open_one.values(sent_at=self._clock(), attempts=one.attempts + 1, error=clean(reason)))
 
     @shielded
     async def drop(self, letter_id: int) -> None:
@@ -96,7 +97,7 @@ class Outbox:
         one = schema.outbox.c
         still = update(schema.outbox).where(one.id == letter_id, one.sent_at.is_(None))
         async with self._db.write() as connection:
-            await connection.execute(still.values(attempts=one.attempts + 1, error=error, retry_at=retry_at))
+            await connection.execute(still.values(attempts=one.attempts + 1, error=clean(error), retry_at=retry_at))
 
     @shielded
     async def readdress(self, job: str, old: str, new: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from bot import decoder
 from bot import hand_in as door
 from bot.hand_in import SIDE, hand_in, hand_in_file
 from storage.errors import UserError
@@ -80,10 +83,51 @@ def test_what_is_too_large_is_refused_unread(images: ImageStore, monkeypatch: py
     with pytest.raises(UserError, match="this one is larger"):
         hand_in(b"\x00" * (door.MAX_BYTES + 1), images)
     large = file()
-    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was unpacked"))
     monkeypatch.setattr(door, "MAX_PIXELS", 799)
     with pytest.raises(UserError, match="this one is 40 x 20"):
         hand_in(large, images)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(decoder.NotPlain, match="40 x 20"):
+        decoder.plain(large, 799, 512)
+
+
+def bomb() -> bytes:
+    """A PNG of 50,000 x 50,000 that says so in its header alone, and a few bytes more."""
+    head = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100_000))), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_a_bomb_is_refused_by_its_header(images: ImageStore) -> None:
+    """50,000 x 50,000 in a hundred bytes: one sentence (S10)."""
+    with pytest.raises(UserError, match=r"this one cannot be read \(DecompressionBomb"):
+        hand_in(bomb(), images)
+
+
+@pytest.mark.parametrize("code", ["import os; os.abort()", "x = bytes(4 << 30)", "open('f', 'wb', 0).write(b'x')"])
+def test_a_decoder_that_goes_wild_harms_nobody(
+    images: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """A crash, a hunger for memory, a file that is written: the child ends, the person reads one sentence (S10)."""
+    wild = Path(decoder.__file__).read_text(encoding="utf-8").replace("    limit()\n", f"    limit()\n    {code}\n")
+    (tmp_path / "decoder.py").write_text(wild, encoding="utf-8")
+    monkeypatch.setattr(decoder, "__file__", str(tmp_path / "decoder.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="this one cannot be read"):
+        hand_in(file(), images)
+    assert not (tmp_path / "f").exists() or (tmp_path / "f").stat().st_size == 0
+
+
+def test_the_decoder_is_told_no_secret(images: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has an empty environment (S5)."""
+    monkeypatch.setenv("DREAMBOT_DISCORD_TOKEN", "a canary")
+    told = "import os, sys; sys.stdout.write('no' + str(dict(os.environ)))"
+    (tmp_path / "decoder.py").write_text(told)
+    monkeypatch.setattr(decoder, "__file__", str(tmp_path / "decoder.py"))
+    with pytest.raises(UserError) as refusal:
+        hand_in(file(), images)
+    assert "canary" not in str(refusal.value)
 
 
 def test_a_file_that_cannot_be_read_is_said(images: ImageStore, tmp_path: Path) -> None:

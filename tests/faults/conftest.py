@@ -1,4 +1,4 @@
-"""The shim, compiled once."""
+"""The shim, compiled once, and a folder with the tiny pack."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.tiny import make_tiny_pack
 from tests.faults.disk import compiled
 
 
@@ -19,3 +20,9 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no gcc: the disk's shim cannot be compiled")
     except subprocess.CalledProcessError:
         pytest.skip("gcc cannot compile tests/faults/disk.c here (no dlfcn, or no Linux)")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny pack."""
+    return make_tiny_pack(tmp_path_factory.mktemp("packs")).parent

@@ -1,0 +1,111 @@
+"""Everything at once: a Discord and a Slack on loopback, one bot on both, and stub engines that need no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.fakes.discord.peer import ADA, BOB, EVE, Peer, buttons, open_peer
+from tests.fakes.discord.world import TOKEN
+from tests.fakes.slack import driver
+from tests.fakes.slack.driver import Slack
+from tests.fakes.slack.workspace import APP_TOKEN, BOT_TOKEN
+from tests.scenarios.house import House, open_house
+
+ENGINE = "tests.fakes.engine"
+PATIENCE_S = 15.0  # of a person whose command meets no bot
+
+
+@dataclass
+class FullHouse:
+    """Both peers, one home."""
+
+    house: House
+    discord: Peer
+    slack: Slack
+    asked: int = 0
+    answered: set[str] = field(default_factory=set)  # prompts whose command was acknowledged in time
+
+    async def ask_discord(self, prompt: str, *, user: str = ADA, twice: bool = False) -> None:
+        """Somebody dreams on Discord; the gateway may deliver it twice."""
+        interaction = await self.discord.command("dream", who={"user": user}, prompt=prompt)
+        if twice:
+            await self.discord.control("again")
+        await self.discord.ack(interaction)
+
+    async def ask_slack(self, prompt: str, *, twice: bool = False) -> None:
+        """Somebody dreams on Slack."""
+        answer = await self.slack.control(
+            "slash", text=prompt, user=driver.ADA, channel=driver.GENERAL, command="/dream", copies=1 + twice
+        )
+        if answer["acked"]:
+            self.answered.add(prompt)
+
+    async def person(self, name: str, people: Iterable[Any], until: asyncio.Event, twice: Iterable[bool]) -> None:
+        """Dreams one dream after the other, as fast as they are answered; a command that meets no bot is lost."""
+        for number, (ask, again) in enumerate(zip(people, twice, strict=False)):
+            if until.is_set():
+                return
+            self.asked += 1
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError, AssertionError):
+                async with asyncio.timeout(PATIENCE_S):
+                    await ask(f"{name} {number}", twice=again)
+                    continue
+            with contextlib.suppress(TimeoutError):  # no bot listens: a person tries again after a moment
+                await asyncio.wait_for(until.wait(), 1.0)
+
+    async def clocks(self, until: asyncio.Event) -> None:
+        """The platforms' time goes on with ours."""
+        while not until.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), 1.0)
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                await self.discord.control("clock", seconds=1.0)
+                await self.slack.control("advance", seconds=1.0)
+
+    async def named(self) -> set[str]:
+        """Every job that a person was told of, on either platform."""
+        await self.discord.look()
+        shown = [one["message"] for one in self.discord.entries if one["what"] in ("message", "edit")]
+        names = {name for message in shown for name in buttons(message)}
+        for entry in (await self.slack.state())["ledger"]:
+            message = entry.get("message")
+            names |= set(driver.buttons(message)) if isinstance(message, dict) else set()
+        return {name.split(":")[2] for name in names if name.startswith("v1:") and name.count(":") >= 2}
+
+    async def finals(self) -> dict[str, int]:
+        """How many messages show each job's pictures."""
+        shown = [set(buttons(message)) for message in (await self.discord.state())["messages"]]
+        for channel in (await self.slack.state())["channels"].values():
+            shown += [set(driver.buttons(message)) for message in channel]
+        found = Counter(name.split(":")[2] for names in shown for name in names if name.startswith("v1:anew:"))
+        return dict(found)
+
+
+@asynccontextmanager
+async def open_full_house(home: Path, **environ: str) -> AsyncIterator[FullHouse]:
+    """Peers and home; no bot and no engine yet."""
+    async with open_peer() as discord, driver.running() as slack:
+        values = {
+            "DREAMBOT_DISCORD_TOKEN": TOKEN,
+            "DREAMBOT_DISCORD_API": discord.base,
+            "DREAMBOT_SLACK_BOT_TOKEN": BOT_TOKEN,
+            "DREAMBOT_SLACK_APP_TOKEN": APP_TOKEN,
+            "DREAMBOT_SLACK_API_URL": slack.api,
+            "DREAMBOT_ADMINS": f"discord:{ADA},discord:{BOB}",
+            "DREAMBOT_MAX_STRIKES": "1000",
+            **environ,
+        }
+        async with open_house(home, home.with_name("no packs"), **values) as house:
+            yield FullHouse(house, discord, slack)
+
+
+PEOPLE = (ADA, BOB, EVE)
