@@ -73,7 +73,8 @@ class Outbox:
         one = schema.outbox.c
         open_one = update(schema.outbox).where(one.id == letter_id, one.sent_at.is_(None))
         async with self._db.write() as connection:
-            await connection.execute(open_one.values(sent_at=self._clock(), attempts=one.attempts + 1, error=clean(reason)))
+            closed = {"sent_at": self._clock(), "attempts": one.attempts + 1, "error": clean(reason)}
+            await connection.execute(open_one.values(**closed))
 
     @shielded
     async def drop(self, letter_id: int) -> None:
