@@ -12,12 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from storage.errors import UserError
-from storage.job import DIGEST, DREAM_METHODS, MAX_SEED, RANGES, By, Method, Params, Parity, check_range, choice
-from storage.prompt import parse
+from storage.job import (
+    DIGEST,
+    DREAM_METHODS,
+    MAX_SEED,
+    RANGES,
+    By,
+    Method,
+    Params,
+    Parity,
+    check_box,
+    check_range,
+    choice,
+)
+from storage.prompt import parse, scene
 
 KEEP_IN_CHAT = 4
 KEEP_IN_TERMINAL = 1
-OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep", "parity", "image")
+OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep", "parity", "image", "box")
 WORD = re.compile(r"\S+")
 OPTION = re.compile(r"(?:--|—)([A-Za-z][A-Za-z-]*)(?:=(.*))?", re.DOTALL)  # Slack turns -- into a dash
 JOB = re.compile(r"[a-z0-9]{1,32}")
@@ -27,6 +39,12 @@ JOB_NAME = re.compile(r"[a-z2-9]{6}")  # as the queue makes them
 OTHER_VERSION = "This button is from another version; use the command instead."
 
 Value = str | int | None
+BOXES = {
+    "left": (0.3, 0.55, 0.5, 0.5),
+    "centre": (0.5, 0.5, 0.5, 0.5),
+    "right": (0.7, 0.55, 0.5, 0.5),
+    "bottom": (0.5, 0.7, 0.5, 0.5),
+}
 PUBLISHED: Mapping[Parity, Mapping[str, str | int]] = {  # what a parity asks for where the person asked for nothing
     Parity.CSC2516: {"method": Method.SEARCH, "candidates": 100},
     Parity.FUSEDREAM: {"method": Method.FUSEDREAM, "candidates": 10_000, "steps": 1_000},
@@ -57,6 +75,7 @@ def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT
         method=Method(method),
         parity=parity,
         image=_digest(given.get("image")),
+        box=_box(given.get("box")),
         pack=_name("pack", given.get("pack", "embedded")),
         seed=_number("seed", given["seed"]) if "seed" in given else secrets.randbelow(MAX_SEED + 1),
         candidates=candidates,
@@ -98,7 +117,11 @@ def vary(of: Params, picture: str) -> Params:
 
 def _checked(params: Params) -> Params:
     """Params whose prompt is written as prompts are: `storage.prompt` says how."""
-    parse(params.prompt)
+    parts = parse(params.prompt)
+    if params.method is Method.COMPOSE:
+        scene(parts)
+    elif params.box is not None:
+        raise UserError(f"box belongs to the method compose; this one is {params.method}.")
     return params
 
 
@@ -197,6 +220,20 @@ def _digest(value: Value) -> str | None:
     if DIGEST.fullmatch(digest) is None:
         raise UserError("image is a file in the terminal, an attachment in a chat, or the sha256 of a stored picture.")
     return digest
+
+
+def _box(value: Value) -> tuple[float, ...] | None:
+    """A preset's name, or four numbers between commas."""
+    if value is None or value in BOXES:
+        return None if value is None else BOXES[str(value)]
+    refusal = f"box is one of {', '.join(BOXES)}, or four numbers, as in 0.3,0.6,0.5,0.5; {str(value)[:40]!r} is not."
+    numbers = str(value).split(",")
+    if len(numbers) != 4:
+        raise UserError(refusal)
+    try:
+        return check_box([float(number) for number in numbers])
+    except ValueError:
+        raise UserError(refusal) from None
 
 
 def _name(option: str, value: Value) -> str:

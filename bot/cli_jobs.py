@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.options import As, Engine, Guild, Image, JobName, Json, NoWait, Out
+from bot.options import As, Box, Engine, Guild, Image, JobName, Json, NoWait, Out
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (dream, again, anew, vary, rerank, show, queue, cancel):
+    for command in (dream, compose, again, anew, vary, rerank, show, queue, cancel):
         app.command()(command)
 
 
@@ -21,7 +21,9 @@ def _number(flag: str, text: str) -> Any:
 
 def dream(
     prompt: Annotated[str, typer.Argument(help="What to dream of: 1 to 3,000 characters.", show_default=False)],
-    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="search or fusedream")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="NAME", help="search, fusedream, compose, clipgen")
+    ] = None,
     pack: Annotated[str | None, typer.Option("--pack", metavar="NAME", help="Which generator; embedded.")] = None,
     seed: Annotated[str | None, _number("--seed", "0 to 4294967295; drawn if missing, always shown.")] = None,
     candidates: Annotated[str | None, _number("--candidates", "1 to 10,000; 100.")] = None,
@@ -30,6 +32,7 @@ def dream(
     keep: Annotated[str | None, _number("--keep", "1 to 16 pictures; 1.")] = None,
     parity: Annotated[str | None, typer.Option("--parity", metavar="NAME", help="csc2516, fusedream, clip-gen")] = None,
     image: Image = None,
+    box: Box = None,
     no_bank: Annotated[bool, typer.Option("--no-bank", help="Draw afresh, as published.")] = False,
     out: Out = None,
     json: Json = False,
@@ -50,12 +53,48 @@ def dream(
         "steps": steps,
         "keep": keep,
         "parity": parity,
+        "box": box,
     }
     return session.run(
         lambda s: in_person.dream(s, prompt, options, image=image, bank=not no_bank, out=out, wait=not no_wait),
         name=name,
         guild=guild,
         json=json,
+        engine=engine,
+    )
+
+
+def compose(
+    front: Annotated[str, typer.Argument(help="What stands in front: a goldfish.", show_default=False)],
+    behind: Annotated[str, typer.Argument(help="What is behind it: a mountain lake.", show_default=False)],
+    box: Box = None,
+    pack: Annotated[str | None, typer.Option("--pack", metavar="NAME", help="Which generator; embedded.")] = None,
+    seed: Annotated[str | None, _number("--seed", "0 to 4294967295; drawn if missing, always shown.")] = None,
+    candidates: Annotated[str | None, _number("--candidates", "1 to 10,000 of each; 100.")] = None,
+    steps: Annotated[str | None, _number("--steps", "1 to 2,000; 150.")] = None,
+    keep: Annotated[str | None, _number("--keep", "2: the nearest picture that the GAN draws whole, too; 1.")] = None,
+    out: Out = None,
+    json: Json = False,
+    no_wait: NoWait = False,
+    name: As = None,
+    guild: Guild = "local",
+    engine: Engine = None,
+) -> int:
+    """Dream of one thing in front of another: `dream "FRONT | BEHIND" --method compose`."""
+    return dream(
+        f"{front} | {behind}",
+        method="compose",
+        box=box,
+        pack=pack,
+        seed=seed,
+        candidates=candidates,
+        steps=steps,
+        keep=keep,
+        out=out,
+        json=json,
+        no_wait=no_wait,
+        name=name,
+        guild=guild,
         engine=engine,
     )
 

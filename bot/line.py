@@ -14,7 +14,7 @@ from storage.job import Job, Method, Params
 if TYPE_CHECKING:
     from bot.store import Store
 
-STEP_COST = 30  # a step of fusedream in candidates: eight views there and back, and its checks
+STEP_COST = {Method.FUSEDREAM: 30, Method.COMPOSE: 60}  # a step in candidates: eight views there and back, and checks
 RERANK_S = 0.1  # GPU-seconds: one text encoding
 COUNTED = 1_000  # waiting jobs that are ranked
 
@@ -64,5 +64,5 @@ def seconds(params: Params, per_candidate: float | None) -> float | None:
         return None
     if params.method is Method.RERANK:
         return RERANK_S
-    steps = params.steps if params.method is Method.FUSEDREAM else 0
-    return (params.candidates + STEP_COST * steps) * per_candidate
+    steps = STEP_COST.get(params.method, 0) * params.steps
+    return (params.draws + steps) * per_candidate

@@ -13,6 +13,10 @@ Out = Annotated[str | None, typer.Option("--out", metavar="FILE.png", help="Also
 Image = Annotated[
     str | None, typer.Option("--image", metavar="FILE", help="A picture that is part of the target, beside the words.")
 ]
+Box = Annotated[
+    str | None,
+    typer.Option("--box", metavar="WHERE", help="Of compose: left, centre, right, bottom, or x,y,width,height."),
+]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Return once the job is stored; the reply goes to the mailbox.")
 ]

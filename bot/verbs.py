@@ -20,7 +20,7 @@ from storage.job import Caller
 
 DREAM = (
     "PROMPT [--method NAME] [--pack NAME] [--seed N] [--candidates N] [--top-k N] [--steps N] [--keep N]"
-    " [--parity NAME]"
+    " [--parity NAME] [--box left|centre|right|bottom]"
 )
 SETTINGS = " ".join(f"[--{option} VALUE]" for option in OWN)
 PERIOD = "[--period week|month|ever]"

@@ -227,7 +227,89 @@ class Drawn:
     kept: Any = field(repr=False)
 
 
-Op: TypeAlias = EncodeText | EncodeImages | EncodePicture | EncodeViews | Render | Climb | DrawTokens
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodePictureViews:
+    """Image embeddings (rows, d) float16 of the first `rows` augmented views of ONE picture (h, h, 3) uint8."""
+
+    pack: str
+    pixels: Pixels
+    seed: int
+    rows: int
+
+    @property
+    def rung(self) -> int:
+        return self.rows
+
+    @property
+    def key(self) -> Hashable:
+        return EncodePictureViews, self.pack, self.rung
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Paste:
+    """Pixels (height, width, 3) uint8 of the first row's picture in a box (4,) of the second's (reply: the array)."""
+
+    pack: str
+    latents: Latents
+    box: Floats
+
+    @property
+    def rows(self) -> int:
+        return 1
+
+    @property
+    def rung(self) -> int:
+        return 1
+
+    @property
+    def key(self) -> Hashable:
+        return Paste, self.pack
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Blend:
+    """AugCLIP and coherence of ONE paste, with their gradients (reply: `Blended`). Three rows of latents: foreground,
+    background, and the whole picture that the paste is to resemble. Always in a launch of its own.
+    """
+
+    pack: str
+    latents: Latents
+    box: Floats  # (4,): centre x, centre y, width, height
+    text: Floats  # (d,)
+    seed: int
+    first: int
+    rows: int
+
+    @property
+    def rung(self) -> int:
+        return self.rows
+
+    @property
+    def key(self) -> Hashable:
+        return Blend, self.pack, self.rung
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Slopes:
+    """Gradient in the latents of a paste and in its box: (3, dim_z), (3, dim_y), (4,)."""
+
+    z: Floats
+    y: Floats
+    box: Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Blended:
+    """Reply to Blend: the mean cosine, how far apart paste and whole are (seam included), and both gradients."""
+
+    score: float
+    score_slopes: Slopes
+    apart: float
+    apart_slopes: Slopes
+
+
+Encode: TypeAlias = EncodeText | EncodeImages | EncodePicture | EncodePictureViews | EncodeViews
+Op: TypeAlias = Encode | Render | Paste | Climb | Blend | DrawTokens
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -15,20 +15,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.climbing import slope_of, views_of
+from engine.augment import augment, draw_views
+from engine.climbing import blend_of, paste_of, slope_of, views_of
 from engine.latents import Latents, LatentSpace
 from engine.loaded import Device, LoadedPack, choose_device
 from engine.ops import (
     RUNGS,
+    Blend,
+    Blended,
     Climb,
     Drawn,
     DrawTokens,
     EncodeImages,
     EncodePicture,
+    EncodePictureViews,
     EncodeText,
     EncodeViews,
     Launch,
     Op,
+    Paste,
     Pixels,
     Preprocess,
     Render,
@@ -120,11 +125,32 @@ def _encode_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16
     return _split(embeddings.half().cpu().numpy(), ops)
 
 
+def _encode_picture_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
+    return [_seen_often(loaded, op) for op in launch.ops if isinstance(op, EncodePictureViews)]
+
+
+def _seen_often(loaded: LoadedPack, op: EncodePictureViews) -> NDArray[np.float16]:
+    picture = _square(op.pixels).to(loaded.device.place)
+    draws = draw_views(op.seed, 0, op.rows).to(picture.device)
+    embeddings = loaded.scorer.encode_images(augment(picture.expand(op.rows, -1, -1, -1), draws))
+    found: NDArray[np.float16] = embeddings.half().cpu().numpy()
+    return found
+
+
 def _render(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
     ops = [op for op in launch.ops if isinstance(op, Render)]
-    images = loaded.draw(Latents.stacked([op.latents for op in ops]), launch.rung).float()
-    pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return _split(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), ops)
+    return _split(_pixels(loaded.draw(Latents.stacked([op.latents for op in ops]), launch.rung)), ops)
+
+
+def _paste(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
+    return [_pixels(paste_of(loaded, op))[0] for op in launch.ops if isinstance(op, Paste)]
+
+
+def _pixels(images: Tensor) -> Pixels:
+    """(n, height, width, 3) uint8 of pictures (n, 3, height, width) in [-1, 1]."""
+    whole = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    pixels: Pixels = whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return pixels
 
 
 def _draw_tokens(loaded: LoadedPack, launch: Launch) -> list[Drawn]:
@@ -139,13 +165,20 @@ def _climb(loaded: LoadedPack, launch: Launch) -> list[Slope]:
     return [slope_of(loaded, op) for op in launch.ops if isinstance(op, Climb)]
 
 
+def _blend(loaded: LoadedPack, launch: Launch) -> list[Blended]:
+    return [blend_of(loaded, op) for op in launch.ops if isinstance(op, Blend)]
+
+
 COMPUTE: Mapping[type[Op], Callable[[LoadedPack, Launch], list[Any]]] = {
     EncodeText: _encode_text,
     EncodeImages: _encode_images,
     EncodePicture: _encode_picture,
+    EncodePictureViews: _encode_picture_views,
     EncodeViews: _encode_views,
     Render: _render,
+    Paste: _paste,
     Climb: _climb,
+    Blend: _blend,
     DrawTokens: _draw_tokens,
 }
 

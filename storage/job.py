@@ -14,7 +14,7 @@ Knows what may be asked for, in which ranges, and which state follows which; not
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -66,10 +66,16 @@ class Method(StrEnum):
     SEARCH = "search"  # draw candidates of a GAN, rank them by CLIP
     FUSEDREAM = "fusedream"  # mix the best candidates' latents and climb AugCLIP
     CLIPGEN = "clipgen"  # draw candidates token by token from the prompt's CLIP embedding, rank them by CLIP
+    COMPOSE = "compose"  # one thing pasted into a picture of another, so that both cohere
     RERANK = "rerank"  # re-order the stored candidates of an earlier job
 
 
-DREAM_METHODS = (Method.SEARCH, Method.FUSEDREAM, Method.CLIPGEN)  # what `dream` accepts; rerank has its own command
+DREAM_METHODS = (
+    Method.SEARCH,
+    Method.FUSEDREAM,
+    Method.COMPOSE,
+    Method.CLIPGEN,
+)  # what `dream` accepts; rerank has its own command
 
 
 class Parity(StrEnum):
@@ -107,6 +113,11 @@ class Outcome(StrEnum):
 
 DIRECT = "direct"  # the guild of every direct message: one share of the engine, and nobody sees the others' jobs
 MAX_PROMPT = 3_000
+LEAST_SIDE = 0.1  # of a box
+BOX_WORDS = (
+    "box is the centre x, centre y, width and height of a box within the picture, from 0 to 1, no side below 0.1,"
+    " as in 0.3,0.6,0.5,0.5."
+)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_SEED = 2**32 - 1
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -125,6 +136,7 @@ class Params:
     `top_k` is None for the default: 10, at most half the pack's labels. `by` and nothing but `prompt`, `keep` matter to
     a rerank. No more than `candidates` pictures can be kept. `seed` is always known: whoever makes Params draws one
     where the person gave none. `image` is the digest of a stored picture that is part of the target, beside the words.
+    `box` is where compose puts the first thing: centre x, centre y, width, height in unit coordinates; None: free.
     """
 
     prompt: str
@@ -138,6 +150,7 @@ class Params:
     by: By = By.CLIP
     parity: Parity | None = None
     image: str | None = None
+    box: tuple[float, ...] | None = None
     bank: bool = True  # candidates may come from the pack's bank; False: draws of the seed's own, as published
 
     def __post_init__(self) -> None:
@@ -151,6 +164,8 @@ class Params:
                 raise UserError(f"parity {self.parity} belongs to the method {wanted}; this one is {self.method}.")
         if self.image is not None and DIGEST.fullmatch(self.image) is None:
             raise UserError("image is the sha256 of a stored picture, 64 hexadecimal digits.")
+        if self.box is not None:
+            object.__setattr__(self, "box", check_box(self.box))
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if name == "top_k" and value is None:
@@ -160,6 +175,11 @@ class Params:
             raise UserError(
                 f"keep is {self.keep}, but only {self.candidates} candidates are drawn; keep at most as many."
             )
+
+    @property
+    def draws(self) -> int:
+        """How many candidates are drawn: compose draws for each of its two things."""
+        return 2 * self.candidates if self.method is Method.COMPOSE else self.candidates
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -298,6 +318,17 @@ def check_prompt(prompt: str) -> str:
     if "\x00" in stripped or any("\ud800" <= character <= "\udfff" for character in stripped):
         raise UserError("A prompt is text: 1 to 3,000 characters of valid Unicode without NUL.")
     return stripped
+
+
+def check_box(box: Sequence[float]) -> tuple[float, ...]:
+    """The box as four floats; UserError unless it lies within the picture and has sides of a tenth of it or more."""
+    if len(box) != 4:
+        raise UserError(BOX_WORDS)
+    x, y, width, height = (float(value) for value in box)
+    inside = all(s >= LEAST_SIDE and s / 2 <= c + 1e-9 and c - 1e-9 <= 1 - s / 2 for c, s in ((x, width), (y, height)))
+    if not inside:
+        raise UserError(BOX_WORDS)
+    return x, y, width, height
 
 
 def check_range(name: str, value: object, low: int, high: int) -> None:

@@ -17,6 +17,7 @@ from storage.errors import UserError
 MAX_PARTS = 8
 MAX_WEIGHT = 10.0
 SHOWN = 40  # characters of a wrong part that a sentence repeats
+JOINING = re.compile(r"\s+(?:and|in front of|in|on|under|over|by|before)\s+", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d{1,6}(\.\d{0,9})?|\.\d{1,9})", re.ASCII)
 
 
@@ -57,3 +58,20 @@ def _weight(written: str) -> float:
             f" as in `fog::-0.5`; {written[:SHOWN]!r} is not."
         )
     return value
+
+
+def scene(parts: tuple[Part, ...]) -> tuple[str, str]:
+    """What stands in front, and what behind it: the first two positive parts, or one cut at its first joining word.
+
+    UserError where there are not two things.
+    """
+    wanted = [part.text for part in parts if part.weight > 0]
+    if len(wanted) == 2:
+        return wanted[0], wanted[1]
+    cut = JOINING.split(wanted[0], maxsplit=1) if len(wanted) == 1 else []
+    if len(cut) != 2:
+        raise UserError(
+            "compose needs two things, as in `a goldfish | a mountain lake`, the one in front first; or one sentence"
+            " with and, in, on, under, over, by, before or in front of between them."
+        )
+    return cut[0], cut[1]

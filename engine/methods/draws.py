@@ -20,13 +20,13 @@ class Some:
     known: tuple[NDArray[np.int64], NDArray[np.float16]] | None = None  # classes (n,) and embeddings
 
 
-def plan(space: LatentSpace, seed: int, allowed: Sequence[int], count: int) -> list[Some]:
-    """Candidates 0..count-1: what is known first, then rungs of what is not. With an empty bank, all live."""
+def plan(space: LatentSpace, seed: int, allowed: Sequence[int], count: int, first: int = 0) -> list[Some]:
+    """Candidates first..first+count-1: what is known first, then rungs of what is not. With an empty bank, all live."""
     rung = rung_of(space, count)
-    missing = np.arange(count)
+    missing = np.arange(first, first + count)
     found: list[Some] = []
     if space.bank_size and space.bank is not None:
-        entries = space.entries(seed, allowed, range(count))
+        entries = space.entries(seed, allowed, missing.tolist())
         here = entries < space.bank.built
         if here.any():
             known = np.array([space.class_of(int(e)) for e in entries[here]]), space.bank.rows(entries[here])

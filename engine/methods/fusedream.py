@@ -89,7 +89,7 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Search for bases, climb from the best, measure what was reached. One picture, whatever `keep` is."""
     asked, knob, space = job.params, knobs(job), published_space(job.params, space)
     target = yield from encode_target(job, space, past)
-    scored = yield from search.score(job, space, target, extra=asked.steps)
+    scored = yield from search.score(job, space, target, total=asked.candidates + asked.steps)
     bases = best_of(scored.ranks, knob.bases)
     drawn = Latents.stacked([space.redraw(asked.seed, scored.candidates[i]) for i in bases])
     mixture = start(job, space, drawn)

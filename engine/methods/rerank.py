@@ -154,7 +154,7 @@ def _needed(past: Past | None) -> Earlier:
 
 def _drawn(past: Earlier) -> list[Candidate]:
     """The candidates that can be drawn again: all but what a method climbed to, whose number is past the draws."""
-    return [candidate for candidate in past.candidates if candidate.number < past.parent.params.candidates]
+    return [candidate for candidate in past.candidates if candidate.number < past.parent.params.draws]
 
 
 RERANK = Way(recipe, run)

@@ -88,17 +88,17 @@ class Scored:
         return Scored(self.similarity, [self.candidates[i] for i in order], [self.ranks[i] for i in order])
 
 
-def score(job: Job, space: LatentSpace, target: Target, extra: int = 0) -> Ask[Scored]:
-    """Every candidate scored and ranked.
+def score(job: Job, space: LatentSpace, target: Target, *, first: int = 0, total: int | None = None) -> Ask[Scored]:
+    """Candidates first..first+n-1 scored and ranked, by number.
 
-    The best so far is shown whenever it changes; `extra` steps of the caller's own are still to come.
+    The best so far is shown whenever it changes; `total` counts what the caller still has to do.
     """
     asked, text = job.params, target.embedding
     scored = Scored(space.similarities(target.said, text, target.unsaid))
     allowed = yield from labels(job, space, scored.similarity, text)
     rung = rung_of(space, asked.candidates)
     shown, preview = None, None
-    for some in plan(space, asked.seed, allowed, asked.candidates):
+    for some in plan(space, asked.seed, allowed, asked.candidates, first):
         classes, embeddings = yield from embedded(space, asked.seed, allowed, some, rung)
         scored.candidates += candidates(space, some.numbers, classes, embeddings, text)
         leaning = lean(allowed, len(space.labels))[classes // space.variants]
@@ -107,7 +107,7 @@ def score(job: Job, space: LatentSpace, target: Target, extra: int = 0) -> Ask[S
         best = scored.candidates[scored.best]
         if best is not shown:
             shown, preview = best, (yield from render(space, space.redraw(asked.seed, best)))
-        yield Progress(len(scored.ranks), asked.candidates + extra, preview, best)
+        yield Progress(first + len(scored.ranks), total or asked.candidates, preview, best)
     return scored.in_order()
 
 

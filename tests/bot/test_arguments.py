@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +160,35 @@ def test_other_words_leave_the_picture_behind() -> None:
     assert arguments.rerank(of, "cat", "clip").image is None
     with pytest.raises(UserError, match="has words"):
         arguments.rerank(of, "cat |", "clip")
+
+
+@pytest.mark.parametrize(
+    ("written", "box"),
+    [("left", (0.3, 0.55, 0.5, 0.5)), ("0.5, 0.5, 1, 1", (0.5, 0.5, 1.0, 1.0)), (None, None)],
+)
+def test_a_box_is_a_preset_or_four_numbers(written: str | None, box: tuple[float, ...] | None) -> None:
+    """As written, and through the store's JSON."""
+    params = arguments.dream("a goldfish | a lake", {"method": "compose", "box": written})
+    assert params.box == box
+    assert Params.from_json(json.loads(json.dumps(params.to_json()))) == params
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "said"),
+    [
+        ("a goldfish", {"method": "compose"}, "compose needs two things"),
+        ("a | b | c", {"method": "compose"}, "compose needs two things"),
+        ("a | b", {"method": "compose", "box": "top"}, "box is one of left, centre, right, bottom, or four numbers"),
+        ("a | b", {"method": "compose", "box": "1,2,3"}, "or four numbers"),
+        ("a | b", {"method": "compose", "box": "0.5,0.5,x,0.5"}, "or four numbers"),
+        ("a | b", {"method": "compose", "box": "nan,0.5,0.5,0.5"}, "a box within the picture"),
+        ("a | b", {"method": "compose", "box": "0.1,0.5,0.5,0.5"}, "a box within the picture"),
+        ("a | b", {"method": "compose", "box": "0.5,0.5,0.05,0.5"}, "no side below 0.1"),
+        ("a | b", {"box": "left"}, "box belongs to the method compose"),
+    ],
+)
+def test_what_cannot_be_composed_is_refused(prompt: str, options: dict[str, str], said: str) -> None:
+    """Two things, and a box that is one; each refusal in one line."""
+    with pytest.raises(UserError, match=said) as refusal:
+        arguments.dream(prompt, options)
+    assert "\n" not in str(refusal.value)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import UserError
-from storage.prompt import MAX_PARTS, Part, parse
+from storage.prompt import MAX_PARTS, Part, parse, scene
 
 texts = st.text(
     st.characters(blacklist_characters="|:", blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1
@@ -77,3 +77,25 @@ def test_any_text_is_parts_or_a_user_error(prompt: str) -> None:
         return
     assert 1 <= len(parts) <= MAX_PARTS
     assert all(part.text == part.text.strip() != "" for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "things"),
+    [
+        ("a goldfish | a mountain lake", ("a goldfish", "a mountain lake")),
+        ("a goldfish::2 | a mountain lake | fog::-1", ("a goldfish", "a mountain lake")),
+        ("a goldfish in a mountain lake", ("a goldfish", "a mountain lake")),
+        ("a lion in front of a barn", ("a lion", "a barn")),
+        ("a dog on the grass by the sea", ("a dog", "the grass by the sea")),
+    ],
+)
+def test_a_scene_is_two_things(prompt: str, things: tuple[str, str]) -> None:
+    """Two positive parts, or one sentence cut at its first joining word."""
+    assert scene(parse(prompt)) == things
+
+
+@pytest.mark.parametrize("prompt", ["a goldfish", "a | b | c", "a goldfish | fog::-1", "inside", "the origin of man"])
+def test_other_than_two_things_are_no_scene(prompt: str) -> None:
+    """One thing, three, or a joining word only within another."""
+    with pytest.raises(UserError, match="compose needs two things"):
+        scene(parse(prompt))
