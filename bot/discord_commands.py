@@ -18,7 +18,7 @@ from discord import app_commands
 from bot.verbs import Verb
 from storage.job import MAX_PROMPT, MAX_SEED, RANGES
 
-MENU = "Dream this"
+DREAM_COMMAND, VERBS_COMMAND, ADMIN_COMMAND, MENU = "dream", "dreams", "dream-admin", "Dream this"
 NOT_HERE = ("dream", "admin")  # they have commands of their own
 DESCRIPTION = 100
 CANDIDATES, TOP_K, STEPS = (RANGES[name][1] for name in ("candidates", "top_k", "steps"))
@@ -92,13 +92,13 @@ def plant(tree: app_commands.CommandTree[Any], verbs: Mapping[str, Verb], doors:
     """Put every command into the tree."""
     tree.add_command(_dream(doors))
     tree.add_command(_menu(doors))
-    everyone = app_commands.Group(name="dreams", description="Everything about dreams, except to dream.")
+    everyone = app_commands.Group(name=VERBS_COMMAND, description="Everything about dreams, except to dream.")
     for name, verb in verbs.items():
         if name not in NOT_HERE:
             everyone.add_command(_verb(name, verb.usage, verb.what, "", doors))
     tree.add_command(everyone)
     admins = app_commands.Group(
-        name="dream-admin",
+        name=ADMIN_COMMAND,
         description="Steer the queue and its people.",
         default_permissions=discord.Permissions(manage_guild=True),
         allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
@@ -161,7 +161,7 @@ def _suggester(option: str, doors: Doors) -> Any:
 
 
 def _dream(doors: Doors) -> app_commands.Command[Any, ..., None]:
-    @app_commands.command(name="dream", description="Turn a prompt into pictures.")
+    @app_commands.command(name=DREAM_COMMAND, description="Turn a prompt into pictures.")
     @app_commands.rename(top_k="top-k")
     @app_commands.describe(
         prompt="What to dream of.",

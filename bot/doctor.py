@@ -6,6 +6,7 @@ Knows where to look. Mends nothing.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shutil
 import sqlite3
@@ -38,7 +39,7 @@ class Finding:
 def examine(*, json: bool) -> bool:
     """Print every finding; False if one is bad."""
     settings = BotSettings.load()
-    found = [*_settings(settings), *asyncio.run(_store(settings))]
+    found = [*_settings(settings), *asyncio.run(_store(settings)), *asyncio.run(_surfaces(settings))]
     if json:
         for finding in found:
             emit(asdict(finding))
@@ -62,6 +63,14 @@ def _settings(settings: BotSettings) -> Iterator[Finding]:
         return
     yield Finding("home", str(settings.home), os.access(settings.home, os.W_OK))
     yield Finding("disk", f"{free / 1e9:.1f} GB free", free >= LEAST_FREE)
+
+
+async def _surfaces(settings: BotSettings) -> list[Finding]:
+    """What the chat platforms say; their libraries are imported only where a token is set."""
+    if settings.discord_token is None:
+        return []
+    found: list[Finding] = await importlib.import_module("bot.discord_doctor").examine(settings)
+    return found
 
 
 async def _store(settings: BotSettings) -> list[Finding]:

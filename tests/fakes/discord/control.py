@@ -35,6 +35,7 @@ class Control:
             web.post("/control/gateway", self.shake),
             web.post("/control/channel", self.channel),
             web.post("/control/delete", self.delete),
+            web.post("/control/application", self.application),
             web.post("/control/faults_off", self.faults_off),
             web.get("/control/ledger", self.ledger),
             web.get("/control/state", self.state),
@@ -68,6 +69,12 @@ class Control:
     async def faults_off(self, _: web.Request) -> web.Response:
         """No more faults."""
         self._faults.on.clear()
+        return plain({})
+
+    async def application(self, request: web.Request) -> web.Response:
+        """Other rights in guilds, other scopes, other guilds."""
+        for name, value in (await request.json()).items():
+            setattr(self._world, name, value)
         return plain({})
 
     async def delete(self, request: web.Request) -> web.Response:

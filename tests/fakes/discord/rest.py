@@ -14,7 +14,18 @@ from tests.fakes.discord.faults import plain
 from tests.fakes.discord.ledger import Ledger
 from tests.fakes.discord.overlay import EPHEMERAL, File, Refusal
 from tests.fakes.discord.schema import BASE, Contract
-from tests.fakes.discord.world import ACK_S, APP, FILE_LIMIT, LOADING, TOKEN, TOKEN_S, Channel, Interaction, World
+from tests.fakes.discord.world import (
+    ACK_S,
+    ALL_RIGHTS,
+    APP,
+    FILE_LIMIT,
+    LOADING,
+    TOKEN,
+    TOKEN_S,
+    Channel,
+    Interaction,
+    World,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 NEEDS_NO_BOT = ("/interactions/", "/webhooks/")
@@ -108,15 +119,23 @@ class Rest:
 
     async def guilds(self, _: web.Request) -> web.Response:
         """The guilds the bot is in."""
-        rest = {"icon": None, "owner": False, "permissions": "0", "features": []}
-        return plain([{"id": guild, "name": name, **rest} for guild, name in self.world.guilds.items()])
+        rest: dict[str, Any] = {"icon": None, "owner": False, "features": []}
+        found = [{"id": guild, "name": name, **rest} for guild, name in self.world.guilds.items()]
+        return plain([one | {"permissions": self.world.rights.get(one["id"], ALL_RIGHTS)} for one in found])
 
     async def application(self, _: web.Request) -> web.Response:
         """The application behind the bot."""
-        about = {"id": APP, "name": "dreambot", "icon": None, "description": "", "bot_public": True, "summary": ""}
-        install = {"scopes": ["applications.commands", "bot"], "permissions": "117760"}
+        about: dict[str, Any] = {
+            "id": APP,
+            "name": "dreambot",
+            "icon": None,
+            "description": "",
+            "bot_public": True,
+            "summary": "",
+        }
+        install = {"scopes": self.world.scopes, "permissions": "117760"}
         kinds = {"0": {"oauth2_install_params": install}, "1": {"oauth2_install_params": install}}
-        rest = {"bot_require_code_grant": False, "verify_key": "0" * 64, "flags": 0, "hook": True}
+        rest = {"bot_public": True, "bot_require_code_grant": False, "verify_key": "0" * 64, "flags": 0, "hook": True}
         return plain(about | rest | {"integration_types_config": kinds, "owner": self.world.user("300000000000000009")})
 
     async def gateway(self, _: web.Request) -> web.Response:

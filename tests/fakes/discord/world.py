@@ -68,6 +68,8 @@ class World:
     files: dict[str, bytes] = field(default_factory=dict)
     interactions: dict[str, Interaction] = field(default_factory=dict)  # by token
     commands: list[dict[str, Any]] = field(default_factory=list)
+    rights: dict[str, str] = field(default_factory=dict)  # of the bot, by guild; all of them where none are named
+    scopes: list[str] = field(default_factory=lambda: ["applications.commands", "bot"])
     nonces: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
     base: str = ""
 
