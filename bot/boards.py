@@ -11,7 +11,7 @@ from typing import Any
 from bot.cards import Card, Field, Standing, Tone, cut, span
 from storage.job import Job
 
-NAMES = 60  # characters of a prompt in a row that has much else
+NAMES = 60  # characters of a name in a title or a row
 
 
 def queue_card(standings: Sequence[Standing], *, engine: bool, paused: bool, guilds: bool = False) -> Card:
@@ -37,7 +37,7 @@ def _queue_cells(standing: Standing, *, guilds: bool) -> tuple[str, ...]:
     rank = "runs" if standing.position == 0 else f"#{standing.position}"
     place = (f"{job.caller.surface} {job.caller.guild}",) if guilds else ()
     done = span(standing.eta) if standing.eta else "–"
-    return rank, job.id, job.caller.name, *place, cut(job.params.prompt), done
+    return rank, job.id, cut(job.caller.name, NAMES), *place, cut(job.params.prompt), done
 
 
 def _queue_row(standing: Standing) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def leaderboard_card(rows: Sequence[Mapping[str, Any]], by: str, period: str = "
 
 def gallery_card(rows: Sequence[Mapping[str, Any]], of: str, period: str = "ever") -> Card:
     """The best pictures, with what they are."""
-    whose = {"me": "your", "guild": "the guild's"}.get(of, f"{of}'s")
+    whose = {"me": "your", "guild": "the guild's"}.get(of, f"{cut(of, NAMES)}'s")
     title = f"Gallery: {whose} best" + ("" if period == "ever" else f" of the {period}")
     table = table_card(
         title, rows, empty="No pictures yet.", columns=("rank", "score", "votes", "name", "job", "prompt")

@@ -17,6 +17,7 @@ from storage.job import Caller, Job
 OWN = ("method", "pack", "keep", "candidates", "steps")  # the options that may have a default of one's own
 NONE = "none"  # takes a default back
 EVERYTHING = 1_000_000
+TWO = "one | other"  # a prompt that every method takes
 SURE = "sure"
 
 
@@ -48,7 +49,7 @@ class Personal:
             else:
                 own[name] = await self._checked(name, value)
         if given:
-            arguments.dream("anything", own)  # do they go together
+            arguments.dream(TWO, own)  # do they go together
             kept = {name: value for name, value in own.items() if value is not None}
             await self._store.preferences.put(caller, kept)
         return boards.settings_card({name: own.get(name) for name in OWN})
@@ -83,7 +84,7 @@ class Personal:
 
     async def _checked(self, name: str, value: Value) -> str | int:
         """The value as it is kept; UserError where it cannot be one."""
-        params = arguments.dream("anything", {name: value, **({"candidates": 10_000} if name == "keep" else {})})
+        params = arguments.dream(TWO, {name: value, **({"candidates": 10_000} if name == "keep" else {})})
         if name == "pack":
             known = [pack.name for pack in await self._store.engines.packs() if pack.offered]
             if params.pack not in known:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import arguments
@@ -192,3 +194,32 @@ def test_what_cannot_be_composed_is_refused(prompt: str, options: dict[str, str]
     with pytest.raises(UserError, match=said) as refusal:
         arguments.dream(prompt, options)
     assert "\n" not in str(refusal.value)
+
+
+def refusal(read: Callable[[], object]) -> str | None:
+    """The sentence that says what is wrong; None where nothing is."""
+    try:
+        read()
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@given(st.text(max_size=200), st.sampled_from(["", "--seed ", "--keep=", "--image ", "-- ", "--parity "]))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_a_dream_or_a_sentence(text: str, option: str) -> None:
+    """Whatever people write, wherever an option stands in it: params, or one sentence that says what is wrong."""
+
+    def read() -> None:
+        words = arguments.words(f"{text} {option}{text}")
+        arguments.dream(words.text, words.options)
+
+    assert (refusal(read) or ".").endswith(".")
+
+
+@given(st.text(max_size=120))
+@settings(max_examples=60, deadline=None)
+def test_any_name_or_id_is_itself_or_a_sentence(text: str) -> None:
+    """Jobs, buttons, people, as anybody may send them."""
+    for read in (arguments.job_id, arguments.button, partial(arguments.person, "USER")):
+        assert (refusal(partial(read, text)) or ".").endswith(".")

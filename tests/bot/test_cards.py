@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from bot.cards import Card, Standing
 from bot.terminal import draw
 from storage.errors import UserError
 from storage.events import Event, Kind
-from storage.job import Outcome, Reason, State
+from storage.job import Caller, Outcome, Reason, State, Withdrawn
 from tests.bot.jobs import job
 
 
@@ -86,6 +87,7 @@ def test_each_outcome_has_a_sentence_and_a_row(outcome: Outcome) -> None:
 
 
 @given(st.text(min_size=1, max_size=80).filter(str.strip))
+@settings(deadline=None)
 def test_any_prompt_is_shown_without_steering_the_terminal(prompt: str) -> None:
     """No prompt puts a control character or an escape on the screen."""
     try:
@@ -107,3 +109,44 @@ def test_ranges_of_time_are_never_more_exact_than_they_are() -> None:
     """Seconds below a minute and a half, minutes above."""
     assert cards.span((1.2, 1.3)) == "about 1 s"
     assert cards.span((20.0, 600.0)) == "20 s to 10 min"
+
+
+@given(st.text(min_size=1, max_size=3_000).filter(str.strip))
+@settings(max_examples=20, deadline=None)
+def test_any_prompt_stands_on_every_card(prompt: str) -> None:
+    """Each card that shows a prompt or a name is drawn, whatever they are; a title and a cell are never too long."""
+    person = Caller(user=prompt[:100], name=prompt[:100])
+    try:
+        done = job(prompt, caller=person, note=prompt)
+    except UserError:  # NUL and lone surrogates never become a job
+        return
+    waiting = replace(done, state=State.QUEUED, images=(), finished_at=None)
+    standing = Standing(job=waiting, position=3, eta=(5.0, 60.0))
+    event = Event(kind=Kind.PROGRESSED, job=done.id, at=1.0, data={"done": 1, "total": 2, "score": 0.3})
+    row = {"rank": 1, "score": 0.3, "votes": 2, "name": prompt, "job": done.id, "prompt": prompt, "sha256": "a" * 64}
+    shown = [
+        cards.result_card(done),
+        cards.details_card(done),
+        cards.queued_card(standing, engine=True, paused=False),
+        cards.progress_card(waiting, event, (1.0, 9.0)),
+        cards.failed_card(replace(done, state=State.FAILED, message=prompt)),
+        cards.withdrawn_card(replace(done, withdrawn=Withdrawn.DELETED)),
+        boards.queue_card([standing], engine=True, paused=False, guilds=True),
+        boards.history_card([done]),
+        boards.gallery_card([row], prompt),
+        *(boards.leaderboard_card([row], by) for by in ("score", "votes", "person")),
+    ]
+    for card in shown:
+        assert drawn(card)
+        assert "\n" not in card.title
+        assert len(card.title) <= 2 * cards.CUT
+        assert all(len(cell) <= cards.CUT for cells in card.cells for cell in cells)
+
+
+def test_a_withdrawn_card_tells_no_words() -> None:
+    """Neither the prompt nor the pictures of what was deleted or withheld."""
+    for kind in Withdrawn:
+        card = cards.job_card(job("a lemon", withdrawn=kind))
+        assert "lemon" not in drawn(card)
+        assert not card.images
+        assert not card.buttons
