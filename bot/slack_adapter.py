@@ -131,8 +131,8 @@ class SlackAdapter:
         await (await self._speaking()).edit(reply_to, card)
 
     async def replace(self, reply_to: str, message_id: str, card: Card) -> None:
-        """Make a final reply read like this card; one that somebody has deleted stays away."""
-        await (await self._speaking()).edit(reply_to, card)
+        """Write over a final reply, its uploads included; one that somebody has deleted stays away."""
+        await (await self._speaking()).withdraw(reply_to, card)
 
     async def close(self) -> None:
         """End `run`."""

@@ -19,8 +19,7 @@ CELLS_IN_ALL, FACTS_IN_ALL = 4_500, 1_000  # of the 13,000 characters that a mes
 COLUMN = 60
 FACTS_IN_A_ROW = 10  # elements of a context
 FALLBACK = 1_000
-DANGEROUS = frozenset({"cancel", "delete"})
-CONFIRMED = frozenset({"delete"})
+DANGEROUS = frozenset({"cancel", "erase", "forget"})
 CONTROL = {code: None for code in range(32) if chr(code) not in "\n\t"} | {127: None}
 
 
@@ -144,13 +143,6 @@ def _button(button: Button) -> Block:
     }
     if button.verb in DANGEROUS:
         made["style"] = "danger"
-    if button.verb in CONFIRMED:
-        made["confirm"] = {
-            "title": plain("Delete?", 100),
-            "text": plain("The pictures are gone for everybody, for good.", 300),
-            "confirm": plain("Delete", 30),
-            "deny": plain("Keep", 30),
-        }
     return made
 
 

@@ -41,6 +41,12 @@ files = Table(
     Column("digest", String, primary_key=True),
     Column("file", String, nullable=False),
 )
+shown = Table(
+    "shown",
+    metadata,
+    Column("reply_to", String, primary_key=True),
+    Column("file", String, primary_key=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,20 @@ class Book:
         """A picture is a file now."""
         row = insert(files).values(team=team, digest=digest, file=file)
         await self._write(row.on_conflict_do_update(index_elements=["team", "digest"], set_={"file": file}))
+
+    async def shows(self, reply_to: str, names: Sequence[str]) -> None:
+        """A message shows these files from now on, whatever it showed before."""
+        for name in names:
+            await self._write(insert(shown).values(reply_to=reply_to, file=name).on_conflict_do_nothing())
+
+    async def shown(self, reply_to: str) -> list[str]:
+        """Every file that a message has shown."""
+        return [row.file for row in await self._rows(select(shown.c.file).where(shown.c.reply_to == reply_to))]
+
+    async def unlearn(self, names: Sequence[str]) -> None:
+        """These files are gone from Slack."""
+        await self._write(delete(shown).where(shown.c.file.in_(list(names))))
+        await self._write(delete(files).where(files.c.file.in_(list(names))))
 
     async def forget_uploads(self, team: str, digests: Sequence[str]) -> None:
         """Slack knows these files no more."""

@@ -92,6 +92,25 @@ class Messages:
             except Exception as error:
                 raise slack_trouble.read(error) from error
 
+    async def withdraw(self, reply_to: str, card: Card) -> None:
+        """The request's message says this, and the uploads that it showed and does not show now are deleted."""
+        await self.edit(reply_to, card)
+        address = Address.read(reply_to)
+        try:
+            client = await self._workspaces.client(address.team)
+            kept = await self._book.uploads(address.team, card.images)
+            gone = [file for file in await self._book.shown(reply_to) if file not in kept.values()]
+            await self._pictures.delete(client, gone)
+        except Exception as error:
+            raise slack_trouble.read(error) from error
+
+    async def hand_over(self, address: Address, path: Path) -> None:
+        """A file for one person, in the conversation with them."""
+        client = await self._workspaces.client(address.team)
+        channel = str((await client.conversations_open(users=address.user))["channel"]["id"])
+        content = await asyncio.to_thread(path.read_bytes)
+        await client.files_upload_v2(filename=path.name, content=content, title=path.name, channel=channel)
+
     def _lock(self, reply_to: str) -> asyncio.Lock:
         return self._locks.setdefault(reply_to, asyncio.Lock())
 
@@ -114,6 +133,7 @@ class Messages:
         """The card as a message, its pictures uploaded."""
         images = () if card.spoiler else card.images
         files = await self._pictures.files(client, address.team, images, card.job or "dream")
+        await self._book.shows(str(address), list(files.values()))
         return slack_blocks.message(card, files)
 
     async def _updated(self, client: AsyncWebClient, mark: Mark, said: Mapping[str, Any]) -> bool:

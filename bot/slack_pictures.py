@@ -12,8 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import slack_trouble
 from bot.adapter import TryLater
 from bot.enlarge import enlarged
 from bot.slack_book import Book
@@ -64,6 +66,16 @@ class Pictures:
     async def forget(self, team: str, digests: Sequence[str]) -> None:
         """Slack does not show these files: the next time they are uploaded anew."""
         await self._book.forget_uploads(team, digests)
+
+    async def delete(self, client: AsyncWebClient, files: Sequence[str]) -> None:
+        """These uploads go from Slack; one that is gone already is no error."""
+        for file in files:
+            try:
+                await client.files_delete(file=file)
+            except SlackApiError as error:
+                if slack_trouble.code(error) not in ("file_not_found", "file_deleted"):
+                    raise
+        await self._book.unlearn(files)
 
     async def _upload(self, client: AsyncWebClient, digest: str, filename: str) -> str:
         content = await asyncio.to_thread(self._shown, digest)

@@ -34,7 +34,7 @@ async def peer() -> AsyncIterator[Slack]:
     made.workspace.base = "http://{}:{}".format(*runner.addresses[0][:2])
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
-            yield Slack(made.workspace.base, session)
+            yield Slack(made.workspace.base, session, ANSWER_S)
     finally:
         await runner.cleanup()
 

@@ -99,17 +99,17 @@ def test_a_result_has_pictures_facts_and_buttons_in_this_order() -> None:
         title="“a lemon”",
         fields=(Field("score", "clip 0.310"), Field("seed", "7")),
         images=("a", "b"),
-        buttons=(Button("Vary", "vary", "k7f3q2"), Button("Delete", "delete", "k7f3q2")),
+        buttons=(Button("Vary", "vary", "k7f3q2"), Button("Cancel", "cancel", "k7f3q2")),
         job="k7f3q2",
     )
     blocks = slack_blocks.blocks(card, FILES)
     assert [block["type"] for block in blocks] == ["header", "image", "image", "context", "actions"]
     assert blocks[1]["slack_file"] == {"id": "Fa"}
     assert blocks[1]["alt_text"] == "1 of 2: “a lemon”"
-    vary, delete = blocks[-1]["elements"]
+    vary, cancel = blocks[-1]["elements"]
     assert vary["action_id"] == "v1:vary:k7f3q2"
-    assert "confirm" in delete
-    assert "confirm" not in vary
+    assert cancel["style"] == "danger"
+    assert "style" not in vary
 
 
 def test_a_covered_picture_is_not_shown() -> None:

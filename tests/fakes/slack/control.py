@@ -61,7 +61,10 @@ class Control:
         return await self._deliver("slash", payload, asked.get("copies", 1), user=asked["user"])
 
     async def _press(self, asked: Asked) -> Any:
-        if "ts" in asked:
+        if "message" in asked:
+            where = asked["user"], asked["channel"], asked["message"], asked["action_id"]
+            payload = payloads.press_ephemeral(self._workspace, *where)
+        elif "ts" in asked:
             payload = payloads.press(self._workspace, asked["user"], asked["channel"], asked["ts"], asked["action_id"])
         else:
             payload = payloads.press_home(self._workspace, asked["user"], asked["action_id"])

@@ -21,8 +21,9 @@ Entry = dict[str, Any]
 class Slack:
     """A running peer."""
 
-    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, base: str, session: aiohttp.ClientSession, patience_s: float = PATIENCE_S) -> None:
         self.base = base
+        self._patience_s = patience_s
         self._session = session
 
     @property
@@ -49,6 +50,9 @@ class Slack:
     async def press(self, message: Entry, verb: str, *, user: str = ADA, **more: Any) -> Any:
         """Somebody presses the button of a verb under a message; the ack."""
         action_id = next(name for name in buttons(message["message"]) if name.startswith(f"v1:{verb}:"))
+        if message["kind"] == "ephemeral":
+            more |= {"message": message["message"]}
+            message = {"ts": None} | message
         return await self.control(
             "press", user=user, channel=message["channel"], ts=message["ts"], action_id=action_id, **more
         )
@@ -63,7 +67,7 @@ class Slack:
 
     async def until(self, seen: Callable[[Entry], bool], after: int = 0) -> Entry:
         """The first entry from number `after` on that satisfies `seen`."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self._patience_s):
             while True:
                 for entry in await self.control("ledger", after=after):
                     after = entry["n"] + 1

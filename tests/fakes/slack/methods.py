@@ -224,6 +224,14 @@ async def files_info(workspace: Workspace, given: Given, _faults: Faults) -> Ans
     return {"file": _file(file)}
 
 
+async def files_delete(workspace: Workspace, given: Given, _faults: Faults) -> Answer:
+    """A file is gone, and no message shows it any more."""
+    if workspace.files.pop(str(given.get("file")), None) is None:
+        raise Refused("file_not_found")
+    await workspace.ledger.add("file deleted", file=given["file"])
+    return {}
+
+
 def _file(file: File) -> Answer:
     kind = ("image/png", "png", "PNG") if file.ready else ("", "", "")
     shared = {"public": {channel: [{"ts": ts}] for channel, ts in file.shares.items()}} if file.shares else {}
@@ -337,6 +345,7 @@ METHODS: Mapping[str, Callable[[Workspace, Given, Faults], Awaitable[Answer]]] =
     "conversations.open": conversations_open,
     "conversations.replies": replies,
     "files.completeUploadExternal": complete_upload,
+    "files.delete": files_delete,
     "files.getUploadURLExternal": upload_url,
     "files.info": files_info,
     "oauth.v2.access": oauth_access,

@@ -56,6 +56,23 @@ def press(workspace: Workspace, user: str, channel: str, ts: str, action_id: str
     }
 
 
+def press_ephemeral(workspace: Workspace, user: str, channel: str, message: Payload, action_id: str) -> Payload:
+    """A button under words that only this person sees: Slack sends no message along."""
+    block, button = _button(message["blocks"], action_id)
+    action = {"action_id": action_id, "block_id": block.get("block_id", "generated"), "type": "button"}
+    return _interaction(workspace, "block_actions", user) | {
+        "container": {
+            "type": "message",
+            "message_ts": workspace.clock.ts(),
+            "channel_id": channel,
+            "is_ephemeral": True,
+        },
+        "channel": {"id": channel, "name": _channel_name(workspace, channel)},
+        "response_url": workspace.response_url(user, channel),
+        "actions": [action | {"value": button.get("value", ""), "action_ts": workspace.clock.ts()}],
+    }
+
+
 def press_home(workspace: Workspace, user: str, action_id: str) -> Payload:
     """A button on the home tab."""
     view = workspace.homes[user]
