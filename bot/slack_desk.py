@@ -121,7 +121,7 @@ class Desk:
             await ack(response_action="update", view=_refusal(answer))
             await self._book.is_handled(request.event_key)
             return True
-        if request.inline and isinstance(answer, Card) and answer.private and answer.file is None:
+        if request.inline and isinstance(answer, Card) and answer.private:
             await ack(response_type="ephemeral", **slack_blocks.message(answer, {}))
             await self._book.is_handled(request.event_key)
             return True
@@ -141,8 +141,6 @@ class Desk:
                 await client.views_open(trigger_id=request.trigger_id, view=asked)
             elif isinstance(answer, Card) and answer.private:
                 await self._whisper(request, answer)
-                if answer.file is not None:
-                    await self._messages.hand_over(request.address, Path(answer.file))
             elif isinstance(answer, Card):
                 await self._messages.open(request.reply_to, answer)
             await self._book.is_handled(request.event_key)

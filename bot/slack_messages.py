@@ -104,13 +104,6 @@ class Messages:
         except Exception as error:
             raise slack_trouble.read(error) from error
 
-    async def hand_over(self, address: Address, path: Path) -> None:
-        """A file for one person, in the conversation with them."""
-        client = await self._workspaces.client(address.team)
-        channel = str((await client.conversations_open(users=address.user))["channel"]["id"])
-        content = await asyncio.to_thread(path.read_bytes)
-        await client.files_upload_v2(filename=path.name, content=content, title=path.name, channel=channel)
-
     def _lock(self, reply_to: str) -> asyncio.Lock:
         return self._locks.setdefault(reply_to, asyncio.Lock())
 

@@ -153,16 +153,6 @@ async def test_a_deleted_dream_is_gone_from_slack_too(play: Stage) -> None:
     assert (await play.slack.state())["files"] == {}
 
 
-async def test_an_export_is_handed_over_directly(play: Stage) -> None:
-    """A zip file in the conversation with the person who asked, whatever channel they asked in."""
-    await play.slack.slash("a lemon --keep 1")
-    await play.step()
-    await play.sent()
-    await play.slack.slash("export")
-    await play.slack.until(lambda entry: entry["kind"] == "call" and entry["method"] == "files.completeUploadExternal")
-    assert any(file["name"].endswith(".zip") for file in (await play.slack.state())["files"].values())
-
-
 async def test_private_answers_survive_a_used_up_response_url(play: Stage) -> None:
     """By response_url while it takes them; after half an hour by the API; in a channel without us, directly."""
     await play.slack.slash("a lemon")
