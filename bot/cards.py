@@ -186,6 +186,7 @@ def result_card(job: Job) -> Card:
         images=tuple(image.sha256 for image in job.images),
         buttons=tuple(Button(label, verb, job.id) for label, verb in UNDER_A_RESULT),
         job=job.id,
+        spoiler=any(shown["action"] == "spoiler" for shown in (job.trace or {}).get("concepts", ())),
     )
 
 

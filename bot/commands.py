@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from bot import arguments, cards
 from bot.arguments import Value
-from bot.cards import Card
+from bot.cards import Card, Field
 from bot.line import RERANK_S, seconds
+from bot.moderation import Moderation
 from bot.personal import Personal
 from bot.reading import Reading, may_change
 from bot.store import Store
@@ -32,6 +33,7 @@ class Commands(Reading):
     def __init__(self, store: Store, *, wall: Callable[[], float] = time.time) -> None:
         super().__init__(store, wall=wall)
         self.personal = Personal(store)
+        self._moderation = Moderation(store.settings.blocklist)
 
     async def params(
         self,
@@ -173,7 +175,10 @@ class Commands(Reading):
         return job
 
     async def _submit(self, request: Request) -> Card:
-        return await self._queued(await self._store.queue.submit(request))
+        self._moderation.check(request.params.prompt)
+        card = await self._queued(await self._store.queue.submit(request))
+        allowance = await self._store.queue.allowance(request.caller)
+        return replace(card, fields=(*card.fields, Field("allowance", allowance))) if allowance else card
 
     async def _note(self, caller: Caller, verb: str, job: Job) -> None:
         """What was done to somebody else's job is in the audit log."""

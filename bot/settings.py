@@ -7,6 +7,7 @@ dreambot.toml, and it is never printed.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator
@@ -40,6 +41,7 @@ class BotSettings(StoreSettings):
     keep_days: float = Field(0, ge=0)  # pictures of dreams completed longer ago are deleted; 0: they stay
     events_days: float = Field(7, gt=0)  # progress and history of dreams over for longer are forgotten
     bot_port: int = Field(0, ge=0, le=65_535)  # of the bot's metrics and health; 0: none
+    blocklist: Path | None = None  # a file of words and patterns that no prompt may have; read again when it changes
     engine_absent_s: float = Field(10.0, gt=0)  # without an engine for so long, admins are told
 
     @field_validator("admins", mode="before")

@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.batcher import Batcher, Happening
 from engine.codec import decode, encode, pixels_sha256
+from engine.concepts import read_concepts, watched
 from engine.latents import LatentSpace
 from engine.methods import METHODS, Found, Past, Picture
 from engine.metrics import Metrics
@@ -58,6 +59,7 @@ class Service:
         self.owner, self.settings, self.trace = owner, settings, trace
         self.batcher = Batcher(run=run, start=self._start, room=room, step_s=settings.step_s)
         self.metrics = metrics or Metrics()
+        self.concepts = read_concepts(settings.concepts)
         self.stopping = asyncio.Event()
         self._slowest = 0.0  # seconds of the slowest step
         self._alive_at = time.monotonic()  # when a step last ended, or there was nothing to do
@@ -162,7 +164,7 @@ class Service:
             return
         self._told[job.id] = now
         sha256 = score = None
-        if progress.preview is not None and progress.best is not None:
+        if progress.preview is not None and progress.best is not None and not self.concepts:  # unseen is unshown
             best, score = progress.best, progress.best.clip_score
             png = encode(progress.preview, self._recipes[job.id], best.number, best.label)
             sha256 = await asyncio.to_thread(self.images.put, png)
@@ -171,6 +173,8 @@ class Service:
     async def _complete(self, happening: Happening, found: Found) -> None:
         job, recipe = happening.job, self._recipes[happening.job.id]
         trace = self.trace | {"rungs": list(happening.rungs), "seconds": round(happening.used, 3)}
+        if found.verdicts:
+            trace |= {"concepts": [dict(verdict) for verdict in found.verdicts]}
         images = tuple([await asyncio.to_thread(self._keep, job, picture) for picture in found.pictures])
         identical, difference = await self._compare(job, images, recipe, trace)
         result = Result(
@@ -183,6 +187,7 @@ class Service:
             identical=identical,
             difference=difference,
             used=happening.used,
+            verdicts=found.verdicts,
         )
         await self.queue.complete(job, result)
 
@@ -242,7 +247,7 @@ class Service:
         now = 0 if as_published or space.bank is None else space.bank.size
         space = space.at(self._banks.get(job.id, now))
         self._recipes[job.id] = way.recipe(job, space, past)
-        return way.run(job, space, past)
+        return watched(way.run(job, space, past), job.params.pack, self.concepts)
 
     async def _let_go(self) -> None:
         """Between steps: jobs that were rescued from us, and jobs whose owner wants them no more."""

@@ -308,6 +308,7 @@ class Result:
     identical: bool | None = None
     difference: Mapping[str, Any] | None = None
     used: float = 0.0  # GPU-seconds, this job's share of its batches
+    verdicts: tuple[Mapping[str, Any], ...] = ()  # concepts that the pictures show: concept, score, threshold, action
 
 
 def check_prompt(prompt: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import counters, fairness, rows, schema
+from storage import counters, fairness, limits, rows, schema
 from storage.database import Database, shielded
 from storage.job import Caller, Candidate, Job, State
 
@@ -104,6 +104,18 @@ class Lookup:
         )
         async with self._db.read() as connection:
             return set((await connection.execute(query)).scalars())
+
+    @shielded
+    async def allowance(self, caller: Caller) -> str:
+        """`2 of 3 queued, 140 of 600 GPU-seconds today`; empty where nothing worth knowing is bounded."""
+        one = schema.user.c
+        mine = select(one.id, one.queued_limit).where(one.surface == caller.surface, one.user == caller.user)
+        async with self._db.read() as connection:
+            person = (await connection.execute(mine)).first()
+            bounds = limits.of_person(self._settings, caller, person.queued_limit if person else None)
+            if person is None or not limits.words(bounds, limits.Used(queued=0, seconds=0.0)):
+                return ""
+            return limits.words(bounds, await limits.used(connection, "user_id", person.id, bounds, self._clock()))
 
     @shielded
     async def flags(self) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from storage.database import shielded
 from storage.disk import check_floor
 from storage.errors import LostClaim, UserError
 from storage.events import Kind
-from storage.job import FINAL, Caller, Job, Outcome, Reason, Request, Result, State
+from storage.job import FINAL, Caller, Job, Outcome, Reason, Request, Result, State, Withdrawn
 from storage.lookup import Lookup, flags
 from storage.rescue import Watch
+from storage.withdrawals import withdraw
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz23456789"
 CRASHED = "The engine stopped {times} while it made this dream alone; it was given up."
@@ -45,7 +46,7 @@ class Queue(Lookup):
             for name in (request.parent, request.again_of):
                 if name is not None and not await _row(connection, name):
                     raise UserError(f"No job {name!r} is known here; `history` lists yours.")
-            flow_id = await accounts.admit(connection, request.caller, self._settings.queued_limit)
+            flow_id = await accounts.admit(connection, request.caller, self._settings, request.cost, at)
             await counters.lift(connection, flow_id)
             job_id = await _insert(connection, request, flow_id, at)
             await _tell(connection, Kind.QUEUED, job_id, at)
@@ -94,6 +95,7 @@ class Queue(Lookup):
             if result.candidates:
                 await connection.execute(insert(schema.candidate), rows.candidate_values(job.id, result.candidates))
             await counters.settle(connection, row, result.used)
+            await _judge(connection, row, result.verdicts, at)
             await _over(connection, row, Kind.COMPLETED, at)
 
     @shielded
@@ -326,6 +328,15 @@ async def _over(
     if row.reply_to is not None:
         letter = {"job": row.id, "surface": row.surface, "reply_to": row.reply_to, "kind": kind.value}
         await connection.execute(insert(schema.outbox).values(letter))
+
+
+async def _judge(connection: AsyncConnection, row: Row[Any], verdicts: Sequence[Mapping[str, Any]], at: float) -> None:
+    """What the engine's concept check found: withheld before anybody sees it, and written down for review."""
+    for verdict in verdicts:
+        values = {"at": at, "surface": row.surface, "user": "concepts", "verb": verdict["action"], "target": row.id}
+        await connection.execute(insert(schema.audit).values(**values, detail=dict(verdict)))
+        if verdict["action"] == "withhold":
+            await withdraw(connection, [row.id], Withdrawn.WITHHELD, f"concepts:{verdict['concept']}", at)
 
 
 async def _tell(

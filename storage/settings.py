@@ -41,6 +41,11 @@ class StoreSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"  # where both processes listen for metrics and health, if they are to
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    queued_limit_guild: int | None = Field(None, ge=1)  # of everybody in one guild together
+    daily_seconds: float | None = Field(None, gt=0)  # GPU-seconds that one person may use in a day
+    daily_seconds_moderator: float | None = Field(None, gt=0)  # the same for a guild's moderators; admins have no bound
+    daily_seconds_guild: float | None = Field(None, gt=0)  # of everybody in one guild together
+    cooldown_s: float = Field(0, ge=0)  # between two dreams of one person
     busy_s: float = Field(5.0, gt=0)  # how long a writer waits for the lock, each try
 
     @classmethod

@@ -39,6 +39,7 @@ class Found:
     pictures: tuple[Picture, ...]
     candidates: tuple[Candidate, ...]
     note: str | None = None
+    verdicts: tuple[Mapping[str, Any], ...] = ()  # concepts that the pictures show: concept, score, threshold, action
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -184,3 +184,17 @@ async def test_a_moderator_stops_jobs_of_their_guild_alone(queue: Queue) -> None
     ):
         job = await queue.submit(make_request("ada", guild=guild))
         assert await queue.cancel(job.id, by) == told
+
+
+async def test_what_the_concept_check_finds_is_withheld_at_once(queue: Queue, db: Database) -> None:
+    """In the transaction that completes the job: nobody sees it before a release, and the score is on record."""
+    verdict = {"concept": "gore", "score": 0.31, "threshold": 0.27, "action": "withhold"}
+    await queue.submit(make_request(reply_to="here"))
+    (job,) = await queue.claim("engine", 1)
+    await queue.complete(job, make_result(verdicts=(verdict,)))
+    held = await queue.get(job.id)
+    assert held is not None
+    assert held.withdrawn is Withdrawn.WITHHELD
+    (row,) = await Users(db).audit_log()
+    assert (row.who, row.verb, row.target, row.detail) == ("local:concepts", "withhold", job.id, verdict)
+    assert await Withdrawals(db).release(job.id)
