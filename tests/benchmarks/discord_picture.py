@@ -81,7 +81,7 @@ async def run(folder: Path, out: Path) -> None:
         source.write_text(await rendered(discord.peer), encoding="utf-8")
         print("schema problems and live mentions:", len(await discord.peer.problems()))
     shutil.copy(source, out.with_suffix(".html"))
-    photograph(source, out, 2_600)
+    photograph(source, out, 3_200)
     _trim(out)
 
 
