@@ -5,10 +5,7 @@ Knows packs, devices and dtypes; knows nothing of launches, rungs or jobs (engin
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +21,12 @@ from engine.clip import Clip
 from engine.errors import BadWeights
 from engine.generators import ARCHITECTURES, Generator
 from engine.latents import Latents, LatentSpace, TokenSpace
-from engine.ops import TEXT_RUNG, Tower
+from engine.ops import Tower
 from engine.packs import Pack
 from engine.pair import Pair
 from engine.settings import EngineSettings
 from engine.weights import WeightFile
+from engine.words import word_embeddings
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +119,7 @@ class LoadedPack:
         """What methods may know of the pack. Without a generator nothing can be drawn from it: dim_z is 0."""
         pack, gan = self.pack, self.generator if self.pack.generator else None
         words = [(index, word) for index, label in enumerate(pack.labels) for word in (label.name, *label.synonyms)]
-        embeddings = word_embeddings(self, [word for _, word in words], cache)
+        embeddings = word_embeddings(pack, self.scorer, cache)
         return LatentSpace(
             pack=pack.name,
             digests={
@@ -162,37 +160,6 @@ class LoadedPack:
         if file is None:
             raise BadWeights(f"pack {self.pack.name} has no {what}.")
         return file.checked()
-
-
-def word_embeddings(loaded: LoadedPack, words: list[str], cache: Path | None) -> NDArray[np.float32]:
-    """Embeddings (words, d) of a pack's words; encoded once for its digests, then read from the cache."""
-    digests = f"{loaded.pack.digest[:16]}-{loaded.scorer.digest[:16]}"
-    kept = cache / f"words-{digests}.npy" if cache else None
-    if kept is not None and kept.is_file():
-        with contextlib.suppress(ValueError, OSError):  # torn by a crash: encode anew
-            found: NDArray[np.float32] = np.load(kept, allow_pickle=False)
-            if len(found) == len(words):
-                return found
-    embeddings = embed_words(loaded.scorer, loaded.pack.templates, words)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as draft:
-            np.save(draft, embeddings)
-        Path(draft.name).replace(kept)
-    return embeddings
-
-
-def embed_words(clip: Clip, templates: Sequence[str], words: Sequence[str]) -> NDArray[np.float32]:
-    """Embeddings (words, d): of each the mean over the pack's templates, back on the unit sphere."""
-    texts = [template.format(word) for word in words for template in templates]
-    if not texts:
-        return np.zeros((0, 0), np.float32)
-    padded = texts + [""] * (-len(texts) % TEXT_RUNG)
-    chunks = [padded[at : at + TEXT_RUNG] for at in range(0, len(padded), TEXT_RUNG)]
-    embedded = np.concatenate([clip.encode_text(chunk) for chunk in chunks])[: len(texts)]
-    means = embedded.reshape(len(words), len(templates), -1).mean(axis=1)
-    unit: NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
 
 
 def _class_embeddings(loaded: LoadedPack) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """`python -m engine.training pack`: write the embedded pack's TOML from the world and the exported weights.
 
-It knows which files make the pack and takes their digests and sizes; it trains and measures nothing. What only a
-measurement knows, the border of the world, is handed in, or kept from the TOML that is there.
+It knows which files make the pack, encodes its words, and takes digests and sizes; it trains and measures nothing.
+What only a measurement knows, the border of the world, is handed in, or kept from the TOML that is there.
 """
 
 import argparse
@@ -11,14 +11,18 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 
 from engine import packs
+from engine.clip import Clip
 from engine.generators.embedded import Shape
 from engine.training.evaluate_clip import TEMPLATES
 from engine.training.world import load_world
 from engine.weights import sha256_of
+from engine.words import embed_words, words_of, write_words
 
+WORDS = "words.safetensors"
 TITLE = "26 things, 64x64, trained on real photographs; needs nothing but this repository"
 LICENCE = "MIT code; weights for research use, see NOTICE (Tiny-ImageNet, Flickr8k)"
 LIMIT = 40_000_000  # bytes of the whole pack
@@ -35,6 +39,9 @@ def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     path = chosen.folder / "embedded.toml"
     border = chosen.outside_below if chosen.outside_below is not None else _known_border(path)
     path.write_text(write(chosen.folder / "embedded", border), encoding="utf-8")
+    words = chosen.folder / "embedded" / WORDS
+    _write_words(packs.read_pack(path), words)
+    path.write_text(write(chosen.folder / "embedded", border, words), encoding="utf-8")
     pack = packs.read_pack(path)
     pack.verify()
     size = sum(file.stat().st_size for file in (chosen.folder / "embedded").iterdir())
@@ -44,8 +51,14 @@ def main(verb: str, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def write(folder: Path, outside_below: float | None) -> str:
-    """The TOML's text for the weights in `folder`."""
+def _write_words(pack: packs.Pack, path: Path) -> None:
+    """The labels' words as the scorer sees them, so that no engine has to encode them at its start."""
+    clip = Clip(pack.scorer, torch.device("cpu"), torch.float32)
+    write_words(pack, embed_words(clip, pack.templates, words_of(pack)), path)
+
+
+def write(folder: Path, outside_below: float | None, words: Path | None = None) -> str:
+    """The TOML's text for the weights in `folder`, and for the words where they have been written."""
     generator = folder / "generator.safetensors"
     with safe_open(generator, framework="pt") as file:
         shape = Shape.from_metadata(file.metadata())
@@ -60,6 +73,7 @@ def write(folder: Path, outside_below: float | None) -> str:
         f"templates = {json.dumps(list(TEMPLATES))}",
         *([f"outside_below = {outside_below}"] if outside_below is not None else []),
         *_file("generator", generator),
+        *(_file("words", words) if words else []),
     ]
     for tower in ("scorer", "judge"):
         config, merges = f'config = "embedded/{tower}.json"', 'merges = "embedded/merges.txt.gz"'

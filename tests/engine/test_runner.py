@@ -92,7 +92,7 @@ def test_words_are_encoded_once(tiny_packs: dict[str, Pack], tmp_path: Path) -> 
     device = choose_device(EngineSettings(device="cpu", threads=1))
     spaces = []
     for spoil in (False, False, True):
-        for kept in tmp_path.glob("words-*.npy"):
+        for kept in tmp_path.glob("words-*.safetensors"):
             if spoil:
                 kept.write_bytes(kept.read_bytes()[:50])
         spaces.append(ModelRunner(tiny_packs, device, tmp_path).space("tiny").word_embeddings)
