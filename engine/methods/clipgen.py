@@ -35,33 +35,36 @@ def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Draw, paint, score; keep the best."""
     target = yield from encode_target(job, space, past)
-    scored, tokens = yield from score(job, space, target.embedding)
+    scored, ranks, tokens = yield from score(job, space, target.embedding)
     judged = yield from encode_target(job, space, past, Tower.JUDGE)
     pictures = []
-    for position in best_of([c.clip_score or 0.0 for c in scored], job.params.keep):
+    for position in best_of(ranks, job.params.keep):
         latents = Latents.of_tokens(tokens[[position]])
         pictures.append((yield from measure(space, latents, target, judged, scored[position])))
     return Found(tuple(pictures), measured(scored, tuple(pictures)), target.note)
 
 
-def score(job: Job, space: LatentSpace, text: Floats) -> Ask[tuple[list[Candidate], NDArray[np.int64]]]:
-    """Every candidate scored, and its tokens (n, length); the best so far is shown whenever it changes."""
+def score(job: Job, space: LatentSpace, text: Floats) -> Ask[tuple[list[Candidate], list[float], NDArray[np.int64]]]:
+    """Every candidate scored, what it is ranked by, and its tokens (n, length); the best so far is always shown."""
     total = job.params.candidates
     scored: list[Candidate] = []
+    ranks: list[float] = []
     drawn = np.zeros((0, _tokens(space).length), np.int64)
     shown, preview = -1, None
     for first in range(0, total, TOKEN_RUNG):
         tokens = yield from draw(job, space, text, first)
         drawn = np.concatenate([drawn, tokens[: total - first]])
         latents = Latents.of_tokens(drawn[first:])
-        preprocess = Preprocess.CLIPGEN if _published(job) else Preprocess.OURS
-        embeddings = yield from encode_images(space, latents, TOKEN_RUNG, Tower.SCORER, preprocess)
+        embeddings = yield from encode_images(space, latents, TOKEN_RUNG)
         scored += _scored(first, embeddings, text)
-        best = best_of([c.clip_score or 0.0 for c in scored], 1)[0]
+        if _published(job):
+            embeddings = yield from encode_images(space, latents, TOKEN_RUNG, Tower.SCORER, Preprocess.CLIPGEN)
+        ranks += cosines(embeddings, text).tolist()
+        best = best_of(ranks, 1)[0]
         if best != shown:
             shown, preview = best, (yield from render(space, Latents.of_tokens(drawn[[best]])))
         yield Progress(len(scored), total, preview, scored[best])
-    return scored, drawn
+    return scored, ranks, drawn
 
 
 def draw(job: Job, space: LatentSpace, text: Floats, first: int) -> Ask[NDArray[np.int64]]:

@@ -146,9 +146,12 @@ def test_without_guidance_tokens_are_the_papers(tiny_packs: dict[str, Pack]) -> 
 
 
 def test_parity_repeats_the_demos_ranking(finish: Finish, ask: MakeJob) -> None:
-    """Drawn without guidance and ranked by other eyes: other pictures, other scores, and the recipe says why."""
-    ours, theirs = (found(finish(ask(candidates=16, parity=parity))["aaaaaa"]) for parity in (None, "clip-gen"))
+    """Drawn without guidance, and kept by what CLIP sees unprepared; the scores shown are ours all the same."""
+    ours, theirs = (found(finish(ask(candidates=16, keep=16, parity=p))["aaaaaa"]) for p in (None, "clip-gen"))
     assert [c.embedding for c in ours.candidates] != [c.embedding for c in theirs.candidates]
+    for result, ordered in ((ours, True), (theirs, False)):
+        scores = [p.clip_score for p in result.pictures if p.clip_score is not None]
+        assert (scores == sorted(scores, reverse=True)) is ordered
     with pytest.raises(UserError, match="clip-gen belongs to the method clipgen"):
         ask(method=Method.SEARCH, parity="clip-gen")
 
