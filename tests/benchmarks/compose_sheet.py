@@ -31,7 +31,7 @@ PAIRS = (
     "a king penguin | an old wooden barn",
     "a teapot | a mountain lake",
 )
-SEED, SIDE, TEXT = 7, 128, 28
+SEED, STEPS, SIDE, TEXT = 7, 80, 128, 28
 
 
 def dream(runner: ModelRunner, prompt: str, method: Method, keep: int) -> Found:
@@ -42,7 +42,7 @@ def dream(runner: ModelRunner, prompt: str, method: Method, keep: int) -> Found:
         room=1,
         step_s=60.0,
     )
-    params = Params(prompt=prompt, seed=SEED, method=method, keep=keep)
+    params = Params(prompt=prompt, seed=SEED, method=method, keep=keep, steps=STEPS)
     caller = Caller(user="sheet", name="sheet")
     batcher.add(Job(id="sheet", caller=caller, params=params, state=State.RUNNING, created_at=0.0))
     while True:
@@ -72,7 +72,7 @@ def main() -> None:
             draw.text((left + column * SIDE + 2, top + SIDE + 13), f"{name} {picture.judge_score:.2f}", fill="black")
         draw.text((left + 2, top + SIDE + 1), pair, fill="black")
         rows.append(row)
-        print(json.dumps(row))
+        print(json.dumps(row), flush=True)
     sheet.save(RESULTS / "compose-sheet.png", optimize=True)
     (RESULTS / "compose-sheet.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
