@@ -60,6 +60,8 @@ def add(toml: Path, packs: dict[str, Pack], kept: Path) -> Pack:
     with _alone(kept):
         for file, layout in _files(pack):
             if file.source is None:
+                if layout is not None:  # else an engine would find out, at every start
+                    check(file.checked(), layout=layout)
                 _copy(file.checked(), toml.parent, kept)
             elif not file.here and not file.source.remote:
                 _bring(file, file.source, layout, lambda there, total: None, pack.name)

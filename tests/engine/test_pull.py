@@ -193,6 +193,20 @@ def test_a_file_that_is_not_the_layout_is_named_and_not_taken(folder: Path, kept
     assert not (kept / "far" / "generator.safetensors").exists()
 
 
+@pytest.mark.usefixtures("in_process")
+def test_an_own_pack_of_another_layout_is_not_added(tiny_folder: Path, kept: Path, tmp_path: Path) -> None:
+    """Its digests are right and its architecture is not: refused before anything is copied."""
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    own = tmp_path / "own.toml"
+    text = (tiny_folder / "tiny.toml").read_text().replace('name = "tiny"', 'name = "own"', 1)
+    own.write_text(text.replace('architecture = "embedded"', 'architecture = "sagan"'))
+    with pytest.raises(PullFailed, match="is missing"):
+        add(own, find_packs(), kept)
+    assert not (kept / "own.toml").exists()
+
+
+@pytest.mark.usefixtures("in_process")
 def test_an_own_pack_is_added_with_its_files(tiny_folder: Path, kept: Path, tmp_path: Path) -> None:
     """Its TOML, weights, configs; found from then on; a taken name and another file of a name are refused."""
     own = tmp_path / "own.toml"
