@@ -67,9 +67,11 @@ def _settings(settings: BotSettings) -> Iterator[Finding]:
 
 async def _surfaces(settings: BotSettings) -> list[Finding]:
     """What the chat platforms say; their libraries are imported only where a token is set."""
-    if settings.discord_token is None:
-        return []
-    found: list[Finding] = await importlib.import_module("bot.discord_doctor").examine(settings)
+    found: list[Finding] = []
+    if settings.discord_token is not None:
+        found += await importlib.import_module("bot.discord_doctor").examine(settings)
+    if settings.slack_bot_token is not None or settings.slack_client_id is not None:
+        found += await importlib.import_module("bot.slack_doctor").examine(settings)
     return found
 
 

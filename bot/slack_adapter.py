@@ -49,7 +49,7 @@ class SlackAdapter:
         self._ready = asyncio.Event()
         self._listening = asyncio.Event()
         self._messages: Messages | None = None
-        _check(settings)
+        check(settings)
 
     async def run(self) -> None:
         """Listen until `close`."""
@@ -144,7 +144,7 @@ class SlackAdapter:
         return self._messages
 
 
-def _check(settings: BotSettings) -> None:
+def check(settings: BotSettings) -> None:
     """UserError where something is missing that this surface cannot do without."""
     if settings.slack_app_token is None and settings.slack_signing_secret is None:
         raise UserError(

@@ -43,6 +43,7 @@ class Control:
             "press": self._press,
             "raw": self._raw,
             "remove": self._remove,
+            "scopes": self._scopes,
             "shortcut": self._shortcut,
             "slash": self._slash,
             "socket": self._socket,
@@ -168,6 +169,11 @@ class Control:
             "sockets": len(self._sockets.open),
             "now": self._workspace.clock.now(),
         }
+
+    async def _scopes(self, asked: Asked) -> Any:
+        """What the app was granted."""
+        self._workspace.scopes = asked["scopes"]
+        return {}
 
     async def _trigger(self, _asked: Asked) -> Any:
         """What an interaction of somebody would bring along."""

@@ -46,7 +46,7 @@ class WebApi:
             return web.Response(status=502, text="bad gateway")
         if self._faults.take(method, "cut_after_store") and request.transport is not None:
             request.transport.abort()
-        return web.json_response(answer)
+        return web.json_response(answer, headers={"X-OAuth-Scopes": ",".join(self._workspace.scopes)})
 
     async def _answer(self, request: web.Request, method: str, given: dict[str, Any]) -> dict[str, Any]:
         token = given.pop("token", None) or request.headers.get("Authorization", "").removeprefix("Bearer ")

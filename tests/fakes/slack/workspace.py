@@ -18,6 +18,19 @@ INSTALLED_TOKEN = "xoxb-installed-by-oauth"
 
 ADA, BEN, EVE = "U0ADA", "U0BEN", "U0EVE"  # an admin, a member, and somebody of another workspace
 GENERAL, PRIVATE, ARCHIVED, QUIET = "C0GENERAL", "G0PRIVATE", "C0ARCHIVED", "C0QUIET"
+SCOPES = [
+    "app_mentions:read",
+    "channels:history",
+    "chat:write",
+    "chat:write.public",
+    "commands",
+    "files:read",
+    "files:write",
+    "groups:history",
+    "im:history",
+    "im:write",
+    "users:read",
+]
 
 
 @dataclass
@@ -101,6 +114,7 @@ class Workspace:
         self.triggers: dict[str, float] = {}  # trigger_id -> until when it opens a view
         self.responses: dict[str, dict[str, Any]] = {}  # response_url's last part -> who, where, until, left
         self.base = ""
+        self.scopes = list(SCOPES)
 
     def name(self, prefix: str) -> str:
         """A fresh id."""
