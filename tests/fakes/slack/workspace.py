@@ -18,7 +18,7 @@ INSTALLED_TOKEN = "xoxb-installed-by-oauth"
 
 ADA, BEN, EVE = "U0ADA", "U0BEN", "U0EVE"  # an admin, a member, and somebody of another workspace
 GENERAL, PRIVATE, ARCHIVED, QUIET = "C0GENERAL", "G0PRIVATE", "C0ARCHIVED", "C0QUIET"
-SCOPES = [
+SCOPES = (
     "app_mentions:read",
     "channels:history",
     "chat:write",
@@ -30,7 +30,7 @@ SCOPES = [
     "im:history",
     "im:write",
     "users:read",
-]
+)
 
 
 @dataclass
