@@ -123,13 +123,18 @@ async def _asked(session: Session, ask: Ask, engine: OwnEngine, cursor: int, bar
 
 def show_job(session: Session, job: Job, engine_start: float | None) -> None:
     """The card, the pictures' paths and the best picture; or the JSON."""
-    paths = [session.store.images.path(image.sha256) for image in job.images]
     if session.json:
         emit(report(job, session.store.images.path, engine_start=engine_start))
-        return
-    if paths:
-        picture(session.shown(job.images[0]), sys.stdout)
-    session.show(cards.job_card(job))
+    else:
+        _show_pictures(session, cards.job_card(job))
+
+
+def _show_pictures(session: Session, card: Card) -> None:
+    """The best picture, the card, and where its pictures lie."""
+    paths = [session.store.images.path(digest) for digest in card.images]
+    if paths and paths[0].is_file():
+        picture(enlarged(paths[0].read_bytes(), session.store.settings.shown_side), sys.stdout)
+    session.show(card)
     for path in paths:
         sys.stdout.write(f"{path}\n")
     sys.stdout.flush()
@@ -141,11 +146,7 @@ async def show(session: Session, job_id: str) -> int:
     if session.json:
         session.show(card)
     else:
-        job = await session.commands.job(str(card.job))
-        if job.state is State.COMPLETED:
-            show_job(session, job, None)
-        else:
-            session.show(card)
+        _show_pictures(session, card)
     return 0
 
 
@@ -169,17 +170,11 @@ async def cancel(session: Session, job_id: str) -> int:
 async def gallery(session: Session, of: str, period: str) -> int:
     """Show the best pictures: the best one itself, and where the others lie."""
     card = await session.commands.gallery(session.caller, of=of, period=period)
-    paths = [session.store.images.path(digest) for digest in card.images]
     if session.json:
-        for row, path in zip(card.rows, paths, strict=True):
-            emit({**row, "path": str(path)})
-        return 0
-    if paths and paths[0].is_file():
-        picture(enlarged(paths[0].read_bytes(), session.store.settings.shown_side), sys.stdout)
-    session.show(card)
-    for path in paths:
-        sys.stdout.write(f"{path}\n")
-    sys.stdout.flush()
+        for row, digest in zip(card.rows, card.images, strict=True):
+            emit({**row, "path": str(session.store.images.path(digest))})
+    else:
+        _show_pictures(session, card)
     return 0
 
 

@@ -40,7 +40,8 @@ class Reading:
         if job.withdrawn is Withdrawn.WITHHELD and _moderates(caller, job):
             job = replace(job, withdrawn=None)
         card = cards.details_card(job) if job.state in FINAL else await self._queued(job)
-        return replace(card, rows=(report(job, self._store.images.path),))
+        told = job if job.withdrawn is None else replace(job, images=())
+        return replace(card, rows=(report(told, self._store.images.path),))
 
     async def queue(self, caller: Caller) -> Card:
         """What runs and waits in the caller's guild, with true ranks; an admin sees every guild."""
@@ -65,7 +66,7 @@ class Reading:
         user = {"me": caller.user, "guild": None}.get(of, arguments.person("of", of))
         if caller.direct and user != caller.user:
             raise UserError("Here you see your own pictures only; ask in a guild for somebody else's.")
-        rows = await self._top(caller, "score", period, PICTURES, user)
+        rows = await self._top(caller, "gallery", period, PICTURES, user)
         return boards.gallery_card([asdict(row) for row in rows], of, period)
 
     async def suggest(self, caller: Caller, what: str, prefix: str) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select
+from sqlalchemy import Select, Subquery, func, literal, select
 
 from storage import schema
 from storage.database import Database, shielded
@@ -53,7 +53,9 @@ class Leaderboard:
     ) -> list[Row]:
         """The best pictures by CLIP score or votes, one a job, or the people with the most dreams.
 
-        Ties go to the earlier. Of one guild, of one surface, of one person, of what was finished since, if given.
+        A score against words and a picture does not compare with one against words: such dreams are not on the board by
+        score. `gallery` has them as well: the most loved first, then by score, then those. Ties go to the earlier. Of
+        one guild, of one surface, of one person, of what was finished since, if given.
         """
         if by not in _BOARDS:
             raise UserError(f"A leaderboard is by one of {', '.join(_BOARDS)}; {by!r} is not.")
@@ -80,6 +82,7 @@ def _best(guild: str | None, since: float | None, surface: str | None, user: str
             picture.label,
             picture.sha256,
             votes.label("votes"),
+            one.params["image"].as_string().is_not(None).label("aimed"),  # at a picture, too
         )
         .join_from(schema.job, schema.flow, one.flow_id == schema.flow.c.id)
         .join(schema.user, schema.flow.c.user_id == schema.user.c.id)
@@ -96,15 +99,27 @@ def _best(guild: str | None, since: float | None, surface: str | None, user: str
 
 def _by_score(query: Select[Any]) -> Select[Any]:
     best = query.where(schema.image.c.clip_score.is_not(None)).subquery()
-    shown = [best.c[name] for name in _SHOWN]
-    return select(*shown, literal(1).label("dreams")).order_by(best.c.score.desc(), best.c.at, best.c.job)
+    ranked = _pictures(best).where(~best.c.aimed)
+    return ranked.order_by(best.c.score.desc(), best.c.at, best.c.job)
+
+
+def _by_gallery(query: Select[Any]) -> Select[Any]:
+    best = query.where(schema.image.c.sha256.is_not(None)).subquery()
+    order = (best.c.votes.desc(), best.c.aimed, best.c.score.desc().nulls_last(), best.c.at, best.c.job)
+    return _pictures(best).order_by(*order)
+
+
+def _pictures(best: Subquery) -> Select[Any]:
+    return select(*(best.c[name] for name in _SHOWN), literal(1).label("dreams"))
 
 
 def _by_votes(query: Select[Any]) -> Select[Any]:
     best = query.subquery()
-    shown = [best.c[name] for name in _SHOWN]
-    loved = select(*shown, literal(1).label("dreams")).where(best.c.votes > 0)
-    return loved.order_by(best.c.votes.desc(), best.c.score.desc().nulls_last(), best.c.at, best.c.job)
+    return (
+        _pictures(best)
+        .where(best.c.votes > 0)
+        .order_by(best.c.votes.desc(), best.c.score.desc().nulls_last(), best.c.at, best.c.job)
+    )
 
 
 def _by_person(query: Select[Any]) -> Select[Any]:
@@ -123,4 +138,4 @@ def _by_person(query: Select[Any]) -> Select[Any]:
 
 
 _SHOWN = ("user", "name", "guild", "job", "prompt", "at", "score", "label", "sha256", "votes")
-_BOARDS = {"score": _by_score, "votes": _by_votes, "person": _by_person}
+_BOARDS = {"score": _by_score, "votes": _by_votes, "person": _by_person, "gallery": _by_gallery}

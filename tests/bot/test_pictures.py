@@ -14,7 +14,7 @@ from bot.gestures import Gestures
 from bot.store import Store
 from storage.errors import UserError
 from storage.job import DIRECT, Caller
-from tests.bot.test_commands import ADA, BOB, ROOT, STRANGER, dream, dreamt
+from tests.bot.test_commands import ADA, BOB, ROOT, STRANGER, dream, dreamt, step
 from tests.fakes.engine import FakeEngine
 
 MODERATOR = Caller(user="mod", name="mod", moderator=True)
@@ -55,6 +55,17 @@ async def test_boards_are_the_guilds_and_the_periods(commands: Commands, engine:
     assert len((await later.leaderboard(ADA, period="month")).rows) == 2
     with pytest.raises(UserError, match="week, month, ever"):
         await commands.leaderboard(ADA, period="day")
+
+
+async def test_a_score_against_a_picture_is_on_no_board_of_scores(commands: Commands, engine: FakeEngine) -> None:
+    """It does not compare with one against words alone; the gallery shows it last, and what is loved first."""
+    first = await dreamt(commands, engine)
+    aimed = str((await commands.vary(ADA, first)).job)
+    await step(engine)
+    assert [row["job"] for row in (await commands.leaderboard(ADA)).rows] == [first]
+    assert [row["job"] for row in (await commands.gallery(ADA)).rows] == [first, aimed]
+    await commands.vote(BOB, aimed)
+    assert [row["job"] for row in (await commands.gallery(ADA)).rows] == [aimed, first]
 
 
 async def test_a_gallery_shows_pictures(commands: Commands, engine: FakeEngine) -> None:
@@ -125,7 +136,8 @@ async def test_what_is_withheld_is_for_moderators(commands: Commands, engine: Fa
     name, admin = await dreamt(commands, engine), Admin(store)
     await admin.withhold(MODERATOR, name)
     for caller, shown in ((ADA, 0), (BOB, 0), (MODERATOR, 2), (ROOT, 2)):
-        assert len((await commands.show(caller, name)).images) == shown
+        card = await commands.show(caller, name)
+        assert len(card.images) == len(card.rows[0]["images"]) == shown
     assert not (await commands.gallery(ADA, of="guild")).images
     assert not (await commands.leaderboard(ADA)).rows
     for refused in (commands.again(ADA, name), commands.vary(ADA, name), commands.vote(ADA, name)):

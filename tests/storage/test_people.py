@@ -105,5 +105,5 @@ async def test_busiest_people(queue: Queue, db: Database) -> None:
 
 async def test_unknown_board(db: Database) -> None:
     """A board that does not exist is named with those that do."""
-    with pytest.raises(UserError, match="score, votes, person"):
+    with pytest.raises(UserError, match="score, votes, person, gallery"):
         await Leaderboard(db).top(by="luck")
