@@ -25,7 +25,7 @@ header { border-bottom: 1px solid #ddd; padding: 12px 20px; font-weight: 900; fo
 h3 { font-size: 18px; margin: 6px 0; overflow-wrap: anywhere; }
 p { margin: 4px 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .context { color: #616061; font-size: 12px; display: flex; flex-wrap: wrap; gap: 2px 10px; margin: 4px 0; }
-.images { display: flex; flex-wrap: wrap; gap: 6px; } .images img { width: 150px; border-radius: 6px; }
+.images img { display: block; width: 256px; margin: 6px 0; border-radius: 6px; }
 pre { background: #f8f8f8; border: 1px solid #ddd; border-radius: 4px; padding: 8px; font-size: 12px; margin: 4px 0;
   overflow: hidden; }
 button { font: 700 13px/1 inherit; background: white; border: 1px solid #bbb; border-radius: 4px; padding: 7px 11px;
@@ -96,5 +96,6 @@ def _text(text: Message) -> str:
 def _markup(text: str) -> str:
     """The little of Slack's markup that cards use: bold and code blocks."""
     safe = html.escape(html.unescape(text))
-    safe = re.sub(r"```(.*?)```", r"<pre>\1</pre>", safe, flags=re.DOTALL)
+    if code := re.fullmatch(r"```(.*)```", safe, flags=re.DOTALL):
+        return f"<pre>{code[1]}</pre>"
     return re.sub(r"\*([^*\n]+)\*", r"<b>\1</b>", safe)
