@@ -2,7 +2,8 @@
 
 Every view is drawn by number, so view 7 is the same in every batch. Two forms of one policy:
 
-* ours: the scale is drawn per view, and shift and scale are one bilinear resampling, which costs less and varies more;
+* ours: the scale is drawn per view, and shift and scale are one bilinear resampling, straight to the side that
+  the CLIP looks at, which costs less and varies more;
 * published: the shift moves whole pixels, and a scale that all views of a group share resizes them, then pads or crops.
 
 Colour comes first in both, cutout last. Nothing is clamped after colour; vacated area is 0, mid grey.
@@ -30,9 +31,13 @@ def draw_views(seed: int, first: int, rows: int, shared: int = 1) -> Tensor:
     return torch.from_numpy(drawn.astype(np.float32))
 
 
-def augment(images: Tensor, draws: Tensor) -> Tensor:
-    """Views (n, 3, h, w) of pictures (n, 3, h, w) in [-1, 1]; differentiable in the pictures. The form that is ours."""
-    return _cutout(_resample(_colour(images, draws[:, :3]), draws[:, 3:6]), draws[:, 6:8])
+def augment(images: Tensor, draws: Tensor, side: int | None = None) -> Tensor:
+    """Views (n, 3, side, side) of pictures (n, 3, h, h) in [-1, 1], in our form; differentiable in the pictures.
+
+    `side` is the pictures' own where it is None.
+    """
+    coloured = _colour(images, draws[:, :3])
+    return _cutout(_resample(coloured, draws[:, 3:6], side or images.shape[-1]), draws[:, 6:8])
 
 
 def augment_published(images: Tensor, draws: Tensor) -> Tensor:
@@ -59,7 +64,7 @@ def _shifts(draws: Tensor, side: int) -> Tensor:
     return torch.floor(draws * (2 * steps + 1)).clamp(max=2 * steps) - steps
 
 
-def _resample(images: Tensor, draws: Tensor) -> Tensor:
+def _resample(images: Tensor, draws: Tensor, to: int) -> Tensor:
     """Integer shift up to an eighth of the side, and a scale U(0.8, 1.2) about the centre, in one bilinear pass."""
     side = images.shape[-1]
     shift = _shifts(draws[:, :2], side)
@@ -67,7 +72,7 @@ def _resample(images: Tensor, draws: Tensor) -> Tensor:
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = shift * (2 / side)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    grid = F.affine_grid(theta, [*images.shape[:2], to, to], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 

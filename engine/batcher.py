@@ -7,7 +7,7 @@ handed `run`), no database and no fairness: who comes in is the queue's business
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class Batcher:
         self._run, self._start, self._step_s, self._clock = run, start, step_s, clock
         self._room = room
         self._seats: dict[str, Seat] = {}
+        self._pace: dict[Hashable, float] = {}  # seconds a row, by an op's key
         self._turn = 0
         self._happened: list[Happening] = []
 
@@ -120,11 +121,15 @@ class Batcher:
         waiting = sorted((s for s in self._seats.values() if s.op is not None), key=lambda seat: seat.turn)
         by_op = {id(seat.op): seat for seat in waiting}
         deadline = self._clock() + self._step_s
-        for launch in launches([seat.op for seat in waiting if seat.op is not None]):
+        for launch in launches([seat.op for seat in waiting if seat.op is not None], self._room_for):
             self._serve(launch, [by_op[id(op)] for op in launch.ops])
             if self._clock() >= deadline:
                 break
         self._turn += 1
+
+    def _room_for(self, op: Op) -> int:
+        """Rows of a launch: what fits, and is done by the end of a step as far as is known."""
+        return min(op.room, max(op.rows, int(self._step_s / self._pace.get(op.key, 1e-9))))
 
     def _serve(self, launch: Launch, seats: list[Seat]) -> None:
         began = self._clock()
@@ -137,6 +142,7 @@ class Batcher:
                 return
             seats[0].error, replies = error, [None]
         spent = self._clock() - began
+        self._pace[launch.ops[0].key] = spent / launch.rows
         for seat, op, reply in zip(seats, launch.ops, replies, strict=True):
             seat.reply, seat.op, seat.turn = reply, None, self._turn
             seat.used += spent * op.rows / launch.rows

@@ -5,36 +5,60 @@ Knows generators, CLIP and views; knows nothing of what a method does with a slo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from engine.augment import augment, augment_published, draw_views
+from engine.clip import Clip
 from engine.loaded import LoadedPack
-from engine.ops import Blend, Blended, Climb, EncodeViews, Paste, Preprocess, Slope, Slopes
+from engine.ops import Blend, Blended, Climb, EncodeViews, Paste, Preprocess, Slope, Slopes, Tower
 from engine.pasting import paste, pyramid_distance, seam
 
 GROUP = 50  # published views share their scale by so many
+CLIMBERS = 16  # pictures of one batch on CUDA; fewer are padded
 
 
-def views_of(picture: Tensor, op: EncodeViews | Climb) -> Tensor:
-    """Views (rows, 3, h, w) of a picture (1, 3, h, w) in [-1, 1]; differentiable."""
-    published = op.preprocess is Preprocess.FUSEDREAM
-    draws = draw_views(op.seed, op.first, op.rows, GROUP if published else 1).to(picture.device)
-    form = augment_published if published else augment
-    return form(picture.expand(op.rows, -1, -1, -1), draws)
+def views_of(clip: Clip, pictures: Tensor, ops: Sequence[EncodeViews | Climb]) -> Tensor:
+    """Every op's views (rows, 3, side, side) of its own picture (3, h, h) in [-1, 1], op by op; differentiable."""
+    return torch.cat([_views(clip, picture, op) for picture, op in zip(pictures, ops, strict=True)])
 
 
-def slope_of(loaded: LoadedPack, op: Climb) -> Slope:
-    """One backward through the generator for all views: their gradients meet in the picture."""
+def _views(clip: Clip, picture: Tensor, op: EncodeViews | Climb) -> Tensor:
+    same = picture.expand(op.rows, -1, -1, -1)
+    if op.preprocess is Preprocess.FUSEDREAM:
+        return augment_published(same, draw_views(op.seed, op.first, op.rows, GROUP).to(picture.device))
+    return augment(same, draw_views(op.seed, op.first, op.rows).to(picture.device), clip.image_size)
+
+
+def slopes_of(loaded: LoadedPack, ops: Sequence[Climb], rung: int) -> list[Slope]:
+    """One backward for all jobs: the gradients of a picture's views meet in it before they enter the generator."""
     device = loaded.device
     with torch.inference_mode(False), torch.enable_grad():
-        z = torch.from_numpy(op.latents.z).to(device.place).requires_grad_()
-        y = loaded.embed(op.latents).float().detach().requires_grad_()
-        picture = loaded.generator(z.to(device.dtype), y.to(device.dtype)).float()
-        embeddings = loaded.scorer.encode_images(views_of(picture, op), op.preprocess)
-        score = (embeddings @ torch.from_numpy(op.text).to(device.place)).mean()
-        to_z, to_y = torch.autograd.grad(score, (z, y))
-    return Slope(float(score), to_z[0].float().cpu().numpy(), to_y[0].float().cpu().numpy())
+        z = torch.from_numpy(np.concatenate([op.latents.z for op in ops])).to(device.place).requires_grad_()
+        y = torch.cat([loaded.embed(op.latents) for op in ops]).float().detach().requires_grad_()
+        pictures = _pictures(loaded, z.to(device.dtype), y.to(device.dtype))
+        views = views_of(loaded.scorer, pictures, ops)
+        embeddings = loaded.encode(Tower.SCORER, views, rung, ops[0].preprocess)
+        parts = torch.split(embeddings, [op.rows for op in ops])
+        texts = torch.from_numpy(np.stack([op.text for op in ops])).to(device.place)
+        scores = torch.stack([(part * text).sum(1).mean() for part, text in zip(parts, texts, strict=True)])
+        to_z, to_y = torch.autograd.grad(scores.sum(), (z, y))
+    rows = zip(scores.tolist(), to_z.float().cpu().numpy(), to_y.float().cpu().numpy(), strict=True)
+    return [Slope(score, slope_z, slope_y) for score, slope_z, slope_y in rows]
+
+
+def _pictures(loaded: LoadedPack, z: Tensor, y: Tensor) -> Tensor:
+    """Pictures (n, 3, h, w) float32: one by one on a CPU, else in one batch, padded to the same size always."""
+    if loaded.device.grouped:
+        return torch.cat(
+            [loaded.generator(*row) for row in zip(torch.split(z, 1), torch.split(y, 1), strict=True)]
+        ).float()
+    padding = (0, 0, 0, max(0, CLIMBERS - len(z)))
+    return loaded.generator(F.pad(z, padding, value=1.0), F.pad(y, padding))[: len(z)].float()
 
 
 def blend_of(loaded: LoadedPack, op: Blend) -> Blended:

@@ -43,7 +43,11 @@ class Latents:
 
     def row(self, index: int) -> Latents:
         """One of them alone."""
-        row = slice(index, index + 1)
+        return self.rows(index, index + 1)
+
+    def rows(self, first: int, end: int) -> Latents:
+        """Those from `first` up to `end`."""
+        row = slice(first, end)
         y = None if self.y is None else self.y[row]
         tokens = None if self.tokens is None else self.tokens[row]
         return replace(self, z=self.z[row], classes=self.classes[row], y=y, tokens=tokens)

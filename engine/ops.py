@@ -1,12 +1,13 @@
 """Ops: what a method may ask of the device. It yields an op and gets a reply; the batcher fuses ops of many jobs.
 
-Every op has rows, and a rung: the padded number of rows its launch is computed at. The rung follows from the job's own
-parameters, never from the load, so that a picture's bits do not depend on who else is dreaming.
+Every op has rows, and a rung: the number of rows that CUDA computes it at. The rung follows from the job's own
+parameters, never from the load, so that a picture's bits do not depend on who else is dreaming. (A CPU computes
+everything in groups of one size.) `room` is how many rows of one key go into one launch at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
@@ -24,7 +25,8 @@ Pixels: TypeAlias = NDArray[np.uint8]  # (n, height, width, 3), RGB
 RUNGS = (4, 8, 16, 32)
 TEXT_RUNG = 16  # fp32 linear layers give other bits below 16 rows (seen on x86)
 TOKEN_RUNG = 16  # one rung for all: a token that rounding flips changes all after it
-RENDER_RUNG = 1  # a kept picture is always rendered alone: the same bits in every job, at every load
+RENDER_RUNG = 1  # a kept picture is rendered as if alone: the same bits in every job, at every load
+IMAGES_ROOM, VIEWS_ROOM, RENDER_ROOM, CLIMB_ROOM = 32, 256, 16, 64
 
 
 def rung_for(rows: int) -> int:
@@ -65,6 +67,10 @@ class EncodeText:
         return TEXT_RUNG
 
     @property
+    def room(self) -> int:
+        return TEXT_RUNG
+
+    @property
     def key(self) -> Hashable:
         return EncodeText, self.pack, self.rung, self.tower
 
@@ -92,6 +98,10 @@ class EncodeImages:
         return len(self.latents)
 
     @property
+    def room(self) -> int:
+        return max(self.rung, IMAGES_ROOM)
+
+    @property
     def key(self) -> Hashable:
         return EncodeImages, self.pack, self.rung, self.tower, self.latents.drawn_by, self.preprocess
 
@@ -116,6 +126,10 @@ class EncodePicture:
         return 1
 
     @property
+    def room(self) -> int:
+        return 1
+
+    @property
     def key(self) -> Hashable:
         return EncodePicture, self.pack, self.tower
 
@@ -132,6 +146,10 @@ class EncodeViews:
     rung: int
     tower: Tower = Tower.SCORER
     preprocess: Preprocess = Preprocess.OURS
+
+    @property
+    def room(self) -> int:
+        return max(self.rung, VIEWS_ROOM)
 
     @property
     def key(self) -> Hashable:
@@ -154,6 +172,10 @@ class Render:
         return RENDER_RUNG
 
     @property
+    def room(self) -> int:
+        return RENDER_ROOM
+
+    @property
     def key(self) -> Hashable:
         return Render, self.pack, self.rung, self.latents.drawn_by
 
@@ -162,7 +184,7 @@ class Render:
 class Climb:
     """AugCLIP of ONE picture over views first..first+rows-1, and its gradient (reply: `Slope`). `text` is (d,).
 
-    Its rows fill its rung, so every job climbs in a launch of its own: the same bits in any company.
+    Many jobs' pictures are one batch of the generator, all their views one batch of the CLIP, however many each has.
     """
 
     pack: str
@@ -175,11 +197,15 @@ class Climb:
 
     @property
     def rung(self) -> int:
-        return self.rows
+        return max(self.rows, CLIMB_ROOM)
+
+    @property
+    def room(self) -> int:
+        return self.rung
 
     @property
     def key(self) -> Hashable:
-        return Climb, self.pack, self.rung, self.preprocess
+        return Climb, self.pack, self.preprocess
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -215,6 +241,10 @@ class DrawTokens:
         return TOKEN_RUNG
 
     @property
+    def room(self) -> int:
+        return TOKEN_RUNG
+
+    @property
     def key(self) -> Hashable:
         return DrawTokens, self.pack
 
@@ -241,6 +271,10 @@ class EncodePictureViews:
         return self.rows
 
     @property
+    def room(self) -> int:
+        return self.rung
+
+    @property
     def key(self) -> Hashable:
         return EncodePictureViews, self.pack, self.rung
 
@@ -260,6 +294,10 @@ class Paste:
     @property
     def rung(self) -> int:
         return 1
+
+    @property
+    def room(self) -> int:
+        return self.rung
 
     @property
     def key(self) -> Hashable:
@@ -283,6 +321,10 @@ class Blend:
     @property
     def rung(self) -> int:
         return self.rows
+
+    @property
+    def room(self) -> int:
+        return self.rung
 
     @property
     def key(self) -> Hashable:
@@ -327,7 +369,7 @@ Ask: TypeAlias = Generator[Op | Progress, Any, T]  # a coroutine of ops that ret
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Ops of one key that run as one device call, together at most `rung` rows."""
+    """Ops of one key that run as one device call, together at most `room` rows."""
 
     ops: tuple[Op, ...]
 
@@ -339,14 +381,18 @@ class Launch:
     def rows(self) -> int:
         return sum(op.rows for op in self.ops)
 
+    def parts(self) -> list[Launch]:
+        """The same ops as launches of at most a rung's rows."""
+        return launches(list(self.ops), lambda op: op.rung)
 
-def launches(ops: list[Op]) -> list[Launch]:
-    """Ops grouped by key, in order, each group cut where the next op would not fit its rung any more."""
+
+def launches(ops: list[Op], room: Callable[[Op], int] = lambda op: op.room) -> list[Launch]:
+    """Ops grouped by key, in order, each group cut where the next op would not fit its room any more."""
     filled: list[list[Op]] = []
     open_: dict[Hashable, list[Op]] = {}
     for op in ops:
         group = open_.get(op.key)
-        if group is None or sum(o.rows for o in group) + op.rows > op.rung:
+        if group is None or sum(o.rows for o in group) + op.rows > room(op):
             group = open_[op.key] = []
             filled.append(group)
         group.append(op)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.augment import augment, draw_views
-from engine.climbing import blend_of, paste_of, slope_of, views_of
+from engine.climbing import blend_of, paste_of, slopes_of, views_of
 from engine.latents import Latents, LatentSpace
-from engine.loaded import Device, LoadedPack, choose_device
+from engine.loaded import GROUP, Device, LoadedPack, choose_device
 from engine.ops import (
     RUNGS,
     Blend,
@@ -79,10 +79,12 @@ class ModelRunner:
 
     @torch.inference_mode()
     def run(self, launch: Launch) -> list[Any]:
-        """One device call; a reply for each op of the launch, in order."""
+        """A reply for each op of the launch, in order."""
         op = launch.ops[0]
         compute: Callable[[LoadedPack, Launch], list[Any]] = COMPUTE[type(op)]
-        return compute(self._loaded[op.pack], launch)
+        loaded = self._loaded[op.pack]
+        parts = [launch] if self.device.grouped else launch.parts()
+        return [reply for part in parts for reply in compute(loaded, part)]
 
 
 def _encode_text(loaded: LoadedPack, launch: Launch) -> list[Texts]:
@@ -95,10 +97,11 @@ def _encode_text(loaded: LoadedPack, launch: Launch) -> list[Texts]:
 
 def _encode_images(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeImages)]
-    latents = Latents.stacked([op.latents for op in ops])
-    pictures = loaded.draw(latents, launch.rung, cut=ops[0].preprocess is not Preprocess.CLIPGEN)
-    embeddings = loaded.tower(ops[0].tower).encode_images(pictures, ops[0].preprocess)
-    return _split(embeddings.half().cpu().numpy(), ops)
+    latents, tower, how = Latents.stacked([op.latents for op in ops]), ops[0].tower, ops[0].preprocess
+    size, cut = GROUP if loaded.device.grouped else launch.rung, how is not Preprocess.CLIPGEN
+    groups = [latents.rows(at, at + size) for at in range(0, len(latents), size)]
+    embeddings = [loaded.encode(tower, loaded.draw(g, size, cut=cut), size, how)[: len(g)] for g in groups]
+    return _split(torch.cat(embeddings).half().cpu().numpy(), ops)
 
 
 def _encode_picture(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float32]]:
@@ -118,10 +121,8 @@ def _square(pixels: Pixels) -> Tensor:
 
 def _encode_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeViews)]
-    pictures = [loaded.draw(op.latents, 1).float() for op in ops]
-    views = torch.cat([views_of(one, op) for one, op in zip(pictures, ops, strict=True)])
-    padded = torch.cat([views, views.new_zeros(launch.rung - len(views), *views.shape[1:])])
-    embeddings = loaded.tower(ops[0].tower).encode_images(padded, ops[0].preprocess)
+    views = views_of(loaded.tower(ops[0].tower), loaded.pictures([op.latents for op in ops]), ops)
+    embeddings = loaded.encode(ops[0].tower, views, launch.rung, ops[0].preprocess)
     return _split(embeddings.half().cpu().numpy(), ops)
 
 
@@ -139,7 +140,7 @@ def _seen_often(loaded: LoadedPack, op: EncodePictureViews) -> NDArray[np.float1
 
 def _render(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
     ops = [op for op in launch.ops if isinstance(op, Render)]
-    return _split(_pixels(loaded.draw(Latents.stacked([op.latents for op in ops]), launch.rung)), ops)
+    return _split(_pixels(loaded.pictures([op.latents for op in ops])), ops)
 
 
 def _paste(loaded: LoadedPack, launch: Launch) -> list[Pixels]:
@@ -162,7 +163,7 @@ def _draw_tokens(loaded: LoadedPack, launch: Launch) -> list[Drawn]:
 
 
 def _climb(loaded: LoadedPack, launch: Launch) -> list[Slope]:
-    return [slope_of(loaded, op) for op in launch.ops if isinstance(op, Climb)]
+    return slopes_of(loaded, [op for op in launch.ops if isinstance(op, Climb)], launch.rung)
 
 
 def _blend(loaded: LoadedPack, launch: Launch) -> list[Blended]:
