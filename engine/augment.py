@@ -64,7 +64,7 @@ def _shifts(draws: Tensor, side: int) -> Tensor:
     return torch.floor(draws * (2 * steps + 1)).clamp(max=2 * steps) - steps
 
 
-def _resample(images: Tensor, draws: Tensor, to: int) -> Tensor:
+def _resample(images: Tensor, draws: Tensor, to: int | None = None) -> Tensor:
     """Integer shift up to an eighth of the side, and a scale U(0.8, 1.2) about the centre, in one bilinear pass."""
     side = images.shape[-1]
     shift = _shifts(draws[:, :2], side)
@@ -72,7 +72,8 @@ def _resample(images: Tensor, draws: Tensor, to: int) -> Tensor:
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = shift * (2 / side)
-    grid = F.affine_grid(theta, [*images.shape[:2], to, to], align_corners=False)
+    seen = to or side
+    grid = F.affine_grid(theta, [*images.shape[:2], seen, seen], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 

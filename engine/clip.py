@@ -27,10 +27,14 @@ class Clip:
 
     def __init__(self, spec: ClipSpec, device: torch.device, dtype: torch.dtype) -> None:
         self.digest = spec.digest
-        self.device, self.dtype = device, dtype
-        self._model = _create(spec).to(device).eval().requires_grad_(False)
-        self._model.visual.to(dtype=dtype, memory_format=torch.channels_last)
+        self.adopt(_create(spec), device, dtype)
         self._tokenizer = _tokenizer(spec)
+
+    def adopt(self, model: Any, device: torch.device, dtype: torch.dtype) -> None:
+        """Freeze a model of open_clip's on a device; `image_size` and normalisation are its own."""
+        self.device, self.dtype = device, dtype
+        self._model = model.to(device).eval().requires_grad_(False)
+        self._model.visual.to(dtype=dtype, memory_format=torch.channels_last)
         preprocess = open_clip.transform.PreprocessCfg(**getattr(self._model.visual, "preprocess_cfg", {}))
         size = self._model.visual.image_size
         self.image_size = int(size[0] if isinstance(size, tuple | list) else size)

@@ -175,7 +175,7 @@ class LoadedPack:
     def _bank(self, cache: Path, width: int) -> Bank:
         """For this pack, CLIP, device and dtype: on another device an embedding has other last bits."""
         kind, dtype = self.device.place.type, self.device.trace["dtype"]
-        name = f"{self.pack.digest[:16]}-{self.scorer.digest[:16]}-{kind}-{dtype}.bank"
+        name = f"{self.pack.digest[:16]}-{self.scorer.digest[:16]}-{kind}-{dtype}-{GROUP}.bank"
         return Bank(cache / "bank" / name, width)
 
     def _path(self, file: WeightFile | None, what: str) -> Path:

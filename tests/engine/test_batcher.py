@@ -70,14 +70,17 @@ def test_ops_of_many_jobs_run_as_one_launch(make_job: Callable[..., Job]) -> Non
     assert not busy.has_work
 
 
-def test_a_launch_never_outgrows_its_rung() -> None:
-    """Rows of several jobs share a launch only at the rung each would use alone."""
+def test_a_launch_never_outgrows_its_room() -> None:
+    """Rows share a launch only at the rung each would use alone; where bits depend on it, it comes apart into rungs."""
     ops = [
         EncodeImages("tiny", latents(5), 8),
         EncodeImages("tiny", latents(4), 8),
         EncodeImages("tiny", latents(4), 4),
     ]
-    assert [[op.rows for op in launch.ops] for launch in launches(list(ops))] == [[5], [4], [4]]
+    first, second = launches(list(ops))
+    assert [[op.rows for op in launch.ops] for launch in (first, second)] == [[5, 4], [4]]
+    assert [[op.rows for op in part.ops] for part in first.parts()] == [[5], [4]]
+    assert [launch.rows for launch in launches([EncodeImages("tiny", latents(20), 32) for _ in range(3)])] == [20] * 3
 
 
 def test_a_failure_stays_with_its_job(make_job: Callable[..., Job]) -> None:
@@ -150,7 +153,7 @@ def test_time_is_charged_by_rows(make_job: Callable[..., Job]) -> None:
     assert used == pytest.approx({"big": 0.75, "small": 0.25})
 
 
-def test_renders_run_one_by_one() -> None:
-    """A kept picture is always rendered alone."""
-    ops = [Render("tiny", latents(1)) for _ in range(3)]
-    assert [launch.rows for launch in launches(list(ops))] == [1, 1, 1]
+def test_renders_run_as_if_one_by_one() -> None:
+    """They share a launch, which comes apart into kept pictures that are rendered alone."""
+    (launch,) = launches([Render("tiny", latents(1)) for _ in range(3)])
+    assert [part.rows for part in launch.parts()] == [1, 1, 1]
