@@ -51,8 +51,8 @@ def read_concepts(path: Path | None) -> tuple[Concept, ...]:
 
 
 def _concept(path: Path, row: dict[str, Any]) -> Concept:
-    texts, threshold = row.get("texts"), row.get("threshold")
-    sound = set(row) == KEYS and isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
+    texts, threshold = row.get("texts") or (), row.get("threshold")
+    sound = set(row) == KEYS and isinstance(texts, list) and all(isinstance(text, str) for text in texts)
     if not sound or not isinstance(threshold, int | float) or not -1 <= threshold <= 1 or row["action"] not in ACTIONS:
         raise UserError(
             f"{path}: a concept has name, texts (a list), threshold (-1 to 1) and action ({' or '.join(ACTIONS)}); "

@@ -364,6 +364,13 @@ class Progress:
     best: Candidate | None = None
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Saved(Progress):
+    """The same, with all that the method needs to go on from here: `Past.state` of a later run."""
+
+    state: bytes = b""
+
+
 Ask: TypeAlias = Generator[Op | Progress, Any, T]  # a coroutine of ops that returns T
 
 

@@ -20,13 +20,13 @@ from engine.concepts import read_concepts, watched
 from engine.latents import LatentSpace
 from engine.methods import METHODS, Found, Past, Picture
 from engine.metrics import Metrics
-from engine.ops import Ask, Pixels, Progress
+from engine.ops import Ask, Pixels, Progress, Saved
 from engine.reproduce import compare
 from engine.settings import EngineSettings
 from storage.errors import LostClaim, StoreBusy, StoreFull, UserError
 from storage.feed import Feed
 from storage.images import ImageStore
-from storage.job import Image, Job, Method, Reason, Result
+from storage.job import Checkpoint, Image, Job, Method, Reason, Result
 from storage.queue import Queue
 from storage.recipe import digest
 
@@ -68,6 +68,8 @@ class Service:
         self._banks: dict[str, int] = {}  # the bank's size of jobs that follow an earlier one's recipe
         self._recipes: dict[str, Mapping[str, Any]] = {}
         self._told: dict[str, float] = {}
+        self._saved: dict[str, float] = {}
+        self._states: dict[str, Checkpoint] = {}
         self._lost: set[str] = set()
         self._looked = float("-inf")
 
@@ -105,6 +107,7 @@ class Service:
             for job in await self.queue.claim(self.owner, self.batcher.room, running=running):
                 self._pasts[job.id] = await self._past(job)
                 await self._follow(job)
+                await self._resume(job)
                 self.batcher.add(job, self._pasts[job.id])
         self.metrics.running(len(self.batcher.jobs))
 
@@ -144,6 +147,8 @@ class Service:
 
     async def _record_one(self, happening: Happening) -> None:
         match happening.what:
+            case Saved() as saved:
+                await self._save(happening.job, saved)
             case Progress() as progress:
                 await self._progress(happening.job, progress)
             case Found() as found:
@@ -169,6 +174,16 @@ class Service:
             png = encode(progress.preview, self._recipes[job.id], best.number, best.label)
             sha256 = await asyncio.to_thread(self.images.put, png)
         await self.queue.progress(job, progress.done, progress.total, sha256, score)
+
+    async def _save(self, job: Job, saved: Saved) -> None:
+        """Now and then, where a long job is."""
+        now = time.monotonic()
+        if now - self._saved.setdefault(job.id, now) < self.settings.checkpoint_s:
+            return
+        self._saved[job.id] = now
+        recipe = self._recipes[job.id]
+        bank = int(_drawn_by(recipe).get("bank", 0))
+        await self.queue.save(job, Checkpoint(recipe_digest=digest(recipe), bank=bank, state=saved.state))
 
     async def _complete(self, happening: Happening, found: Found) -> None:
         job, recipe = happening.job, self._recipes[happening.job.id]
@@ -240,13 +255,22 @@ class Service:
         if earlier is not None and earlier.recipe is not None:
             self._banks[job.id] = int(_drawn_by(earlier.recipe).get("bank", 0))
 
+    async def _resume(self, job: Job) -> None:
+        """A job whose engine died goes on from what that one had saved, with the bank that it had."""
+        kept = await self.queue.checkpoint(job.id)
+        if kept is not None:
+            self._states[job.id], self._banks[job.id] = kept, kept.bank
+
     def _start(self, job: Job, past: Past | None) -> Ask[Found]:
         """In the device thread: the pack is loaded where it is not, the recipe is known before anything runs."""
         way, space = METHODS[job.params.method], self.space(job.params.pack)
         as_published = job.params.parity is not None or not job.params.bank
         now = 0 if as_published or space.bank is None else space.bank.size
         space = space.at(self._banks.get(job.id, now))
-        self._recipes[job.id] = way.recipe(job, space, past)
+        recipe = self._recipes[job.id] = way.recipe(job, space, past)
+        kept = self._states.get(job.id)
+        if past is not None and kept is not None and kept.recipe_digest == digest(recipe):
+            past = replace(past, state=kept.state)
         return watched(way.run(job, space, past), job.params.pack, self.concepts)
 
     async def _let_go(self) -> None:
@@ -262,7 +286,7 @@ class Service:
                 self._forget(job_id)
 
     def _forget(self, job_id: str) -> None:
-        for kept in (self._pasts, self._told, self._recipes, self._banks):
+        for kept in (self._pasts, self._told, self._saved, self._states, self._recipes, self._banks):
             kept.pop(job_id, None)
 
     async def _grown(self) -> bool:

@@ -24,6 +24,7 @@ class EngineSettings(BaseSettings):
     bank: int = Field(default=DEFAULT_SIZE, ge=0, description="draws an idle engine keeps ready of every pack")
     drain_s: float = Field(default=5.0, ge=0, description="how long running jobs may go on after SIGTERM")
     concepts: Path | None = Field(default=None, description="a TOML file of what pictures must not show")
+    checkpoint_s: float = Field(default=10.0, ge=0, description="how often a long dream's state is saved")
     engine_port: int = Field(default=0, ge=0, le=65_535, description="of this engine's metrics and health; 0: none")
     step_s: float = Field(default=0.25, gt=0, description="a step takes no further launch after this long")
 

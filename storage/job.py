@@ -296,6 +296,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where an unfinished job was, in its method's own bytes; good for the recipe with this digest alone."""
+
+    recipe_digest: str
+    bank: int  # draws of the latent bank that the recipe looks at
+    state: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a completed job leaves behind."""
 

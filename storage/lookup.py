@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import counters, fairness, limits, rows, schema
 from storage.database import Database, shielded
-from storage.job import Caller, Candidate, Job, State
+from storage.job import Caller, Candidate, Checkpoint, Job, State
 
 if TYPE_CHECKING:
     from storage.settings import StoreSettings
@@ -46,6 +46,15 @@ class Lookup:
         async with self._db.read() as connection:
             found = await connection.execute(select(schema.candidate).where(one.job == job_id).order_by(one.number))
             return [rows.candidate(row) for row in found]
+
+    @shielded
+    async def checkpoint(self, job_id: str) -> Checkpoint | None:
+        """Where an unfinished job was; None if nothing was saved."""
+        one = schema.checkpoint.c
+        query = select(one.recipe_digest, one.bank, one.state).where(one.job == job_id)
+        async with self._db.read() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else Checkpoint(recipe_digest=row.recipe_digest, bank=row.bank, state=row.state)
 
     @shielded
     async def position(self, job_id: str) -> int | None:

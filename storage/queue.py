@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, literal_column, select
@@ -20,7 +21,7 @@ from storage.database import shielded
 from storage.disk import check_floor
 from storage.errors import LostClaim, UserError
 from storage.events import Kind
-from storage.job import FINAL, Caller, Job, Outcome, Reason, Request, Result, State, Withdrawn
+from storage.job import FINAL, Caller, Checkpoint, Job, Outcome, Reason, Request, Result, State, Withdrawn
 from storage.lookup import Lookup, flags
 from storage.rescue import Watch
 from storage.withdrawals import withdraw
@@ -82,6 +83,15 @@ class Queue(Lookup):
             await _must(connection, transitions.progress(row, at, shown=preview is not None))
             data = {"done": done, "total": total, "preview": preview, "score": score}
             await _tell(connection, Kind.PROGRESSED, job.id, at, data)
+
+    @shielded
+    async def save(self, job: Job, checkpoint: Checkpoint) -> None:
+        """Where a running job is, in place of what was saved before; LostClaim if it is no longer ours."""
+        values = {"at": self._clock(), **asdict(checkpoint)}
+        async with self._db.write() as connection:
+            await _held(connection, job)
+            new = upsert(schema.checkpoint).values(job=job.id, **values)
+            await connection.execute(new.on_conflict_do_update(index_elements=["job"], set_=values))
 
     @shielded
     async def complete(self, job: Job, result: Result) -> None:
@@ -323,7 +333,8 @@ async def _cancelled(connection: AsyncConnection, row: Row[Any], at: float, used
 async def _over(
     connection: AsyncConnection, row: Row[Any], kind: Kind, at: float, data: Mapping[str, Any] | None = None
 ) -> None:
-    """The last event of a job, and the letter to who waits for its reply."""
+    """The last event of a job, and the letter to who waits for its reply; its checkpoint is of no more use."""
+    await connection.execute(delete(schema.checkpoint).where(schema.checkpoint.c.job == row.id))
     await _tell(connection, kind, row.id, at, data)
     if row.reply_to is not None:
         letter = {"job": row.id, "surface": row.surface, "reply_to": row.reply_to, "kind": kind.value}

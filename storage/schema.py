@@ -28,7 +28,7 @@ from sqlalchemy import (
 from storage.events import Kind
 from storage.job import FINAL, Reason, State, Withdrawn
 
-HEAD = "0002"  # the newest revision in storage/migrations/versions; a test holds the two together
+HEAD = "0005"  # the newest revision in storage/migrations/versions; a test holds the two together
 
 metadata = MetaData(
     naming_convention={
@@ -191,6 +191,16 @@ preference = Table(
     metadata,
     Column("user_id", ForeignKey("user.id"), primary_key=True),
     Column("options", JSON, nullable=False),  # option to value: what a dream takes where none is given
+)
+
+checkpoint = Table(  # of a job that is not over
+    "checkpoint",
+    metadata,
+    Column("job", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("recipe_digest", String, nullable=False),  # a checkpoint belongs to one recipe
+    Column("bank", Integer, nullable=False),  # how many draws of the bank that recipe looks at
+    Column("state", LargeBinary, nullable=False),
 )
 
 event = Table(

@@ -53,6 +53,7 @@ class Past:
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
     picture: Pixels | None = field(default=None, repr=False)
     theirs: Pixels | None = field(default=None, repr=False)
+    state: bytes | None = field(default=None, repr=False)  # what an engine that died had saved of this very job
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.latents import Latents, LatentSpace
-from engine.methods import search
+from engine.methods import resume, search
 from engine.methods.found import (
     CLAMP,
     VIEW_SEED,
@@ -35,11 +35,12 @@ from engine.methods.found import (
 )
 from engine.methods.mixture import Adam, Mixture
 from engine.methods.target import Target, encode_target
-from engine.ops import Ask, Climb, EncodeViews, Floats, Preprocess, Progress, Slope, Tower, rung_for
+from engine.ops import Ask, Climb, EncodeViews, Floats, Preprocess, Progress, Saved, Slope, Tower, rung_for
 from engine.rng import rng_for
 from storage.job import Candidate, Job, Parity
 
 CHECK_SEED = 1  # of the fixed views
+SAVE = 5  # steps between two states that may be kept
 SHOW = 25  # without checks the picture is shown this often
 
 
@@ -93,7 +94,8 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     bases = best_of(scored.ranks, knob.bases)
     drawn = Latents.stacked([space.redraw(asked.seed, scored.candidates[i]) for i in bases])
     mixture = start(job, space, drawn)
-    top = yield from climb(job, space, mixture, target.embedding, scored.candidates[bases[0]])
+    saved = past.state if past else None
+    top = yield from climb(job, space, mixture, target.embedding, scored.candidates[bases[0]], saved)
     embedding = yield from encode_images(space, top, rung_for(1))
     final = search.candidates(space, [asked.candidates], top.classes, embedding, target.embedding)[0]
     judged = yield from encode_target(job, space, past, Tower.JUDGE)
@@ -114,11 +116,17 @@ def start(job: Job, space: LatentSpace, bases: Latents) -> Mixture:
     return Mixture.at(bases, space, logits, knob.bound)
 
 
-def climb(job: Job, space: LatentSpace, mixture: Mixture, text: Floats, best: Candidate) -> Ask[Latents]:
-    """Adam on AugCLIP; returns the latents that were best on the fixed views, or without those the last ones."""
+def climb(
+    job: Job, space: LatentSpace, mixture: Mixture, text: Floats, best: Candidate, saved: bytes | None = None
+) -> Ask[Latents]:
+    """Adam on AugCLIP; returns the latents that were best on the fixed views, or without those the last ones.
+
+    With what an earlier run has `saved` it goes on from there, to the same bits.
+    """
     knob, steps, seed = knobs(job), job.params.steps, job.params.seed
     watch, adam = Watch(knob), Adam(knob.rates[0], knob.rates[2])
-    for step in range(steps + 1):
+    begun = watch.resume(resume.from_bytes(saved, mixture, adam)) if saved else 0
+    for step in range(begun, steps + 1):
         if step == steps and knob.check is None:
             break  # the published code returns the point before its last step
         watch.here = mixture.latents()
@@ -135,6 +143,9 @@ def climb(job: Job, space: LatentSpace, mixture: Mixture, text: Floats, best: Ca
                 space.pack, near, text, seed, knob.views * (step + 1), knob.views, knob.preprocess
             )
             adam.ascend(mixture, mixture.gradient(slope.z, slope.y), rate_at(step, steps, knob))
+            if (step + 1) % SAVE == 0:
+                state = resume.to_bytes(watch.standing(step + 1), mixture, adam)
+                yield Saved(job.params.candidates + step, job.params.candidates + steps, state=state)
     return watch.top
 
 
@@ -146,6 +157,15 @@ class Watch:
         self._best, self._since = -math.inf, 0
         self.here: Latents
         self.top: Latents
+
+    def standing(self, step: int) -> resume.Standing:
+        """All of it, before this step."""
+        return resume.Standing(step=step, best=self._best, since=self._since, top=self.top)
+
+    def resume(self, standing: resume.Standing) -> int:
+        """Be where an earlier climb was; the step that comes next."""
+        self._best, self._since, self.top = standing.best, standing.since, standing.top
+        return standing.step
 
     def look(self, space: LatentSpace, text: Floats, step: int, *, last: bool) -> Ask[bool]:
         """Measure where it is time to; whether there is something new to show."""

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from storage.events import Kind
-from storage.job import State
+from storage.job import Method, State
 from tests.engine.tiny import make_tiny_pack
 from tests.scenarios.house import House, open_house
 
@@ -60,3 +60,24 @@ async def told_of(house: House, words: str) -> str:
                 if words in line:
                     return line
             await asyncio.sleep(0.1)
+
+
+async def test_a_killed_fusedream_goes_on_where_it_was(tmp_path: Path, tiny_folder: Path) -> None:
+    """kill -9 in the middle of the climb: the next engine goes on from the checkpoint, to the same PNG."""
+    asked = {"method": Method.FUSEDREAM, "candidates": 20, "steps": 60, "top_k": 2}
+    async with open_house(tmp_path / "home", tiny_folder, DREAMBOT_CHECKPOINT_S="0") as house:
+        engine = house.start_engine()
+        (whole,) = await house.finished([await house.submit(**asked)])
+        broken = await house.submit(**asked)
+        async with asyncio.timeout(house.patience_s):
+            while await house.queue.checkpoint(broken.id) is None:
+                await house.feed.changed(0.01)
+        engine.kill()
+        await asyncio.to_thread(engine.wait)
+        kept = await house.queue.checkpoint(broken.id)
+        assert kept is not None
+        house.start_engine()
+        (done,) = await house.finished([broken])
+        assert (done.state, done.attempt) == (State.COMPLETED, 2)
+        assert done.images[0].sha256 == whole.images[0].sha256
+        assert await house.queue.checkpoint(broken.id) is None

@@ -6,7 +6,10 @@ import asyncio
 import subprocess
 import sys
 
-from storage.job import State
+import pytest
+
+from storage.errors import LostClaim
+from storage.job import Checkpoint, State
 from storage.queue import Queue
 from storage.rescue import Watch
 from storage.settings import StoreSettings
@@ -73,3 +76,18 @@ async def test_a_rescuer_killed_in_its_work_blocks_nobody(queue: Queue, settings
     (job,) = await queue.claim("dead", 1)
     await asyncio.to_thread(rescue_and_die, settings)
     assert [moved.id for moved in await queue.rescue(Finds())] == [job.id]
+
+
+async def test_a_checkpoint_lives_as_long_as_its_job_is_unfinished(queue: Queue) -> None:
+    """Saved by who holds the claim alone, kept over a rescue, gone with the end."""
+    await queue.submit(make_request())
+    (job,) = await queue.claim("engine", 1)
+    await queue.save(job, Checkpoint(recipe_digest="d", bank=1, state=b"one"))
+    await queue.save(job, Checkpoint(recipe_digest="d", bank=2, state=b"two"))
+    await queue.requeue([job])
+    (again,) = await queue.claim("another", 1)
+    with pytest.raises(LostClaim):
+        await queue.save(job, Checkpoint(recipe_digest="d", bank=3, state=b"late"))
+    assert await queue.checkpoint(job.id) == Checkpoint(recipe_digest="d", bank=2, state=b"two")
+    await queue.complete(again, make_result())
+    assert await queue.checkpoint(job.id) is None
