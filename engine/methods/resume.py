@@ -31,7 +31,9 @@ def to_bytes(standing: Standing, mixture: Mixture, adam: Adam) -> bytes:
     for name, (first, second) in adam.moments.items():
         arrays |= {f"first_{name}": first, f"second_{name}": second}
     top = standing.top
-    arrays |= {"top_z": top.z, "top_classes": top.classes} | ({} if top.y is None else {"top_y": top.y})
+    arrays["top_z"], arrays["top_classes"] = top.z, top.classes
+    if top.y is not None:
+        arrays["top_y"] = top.y
     arrays["counts"] = np.array([standing.step, standing.since, adam.steps], dtype=np.int64)
     arrays["best"] = np.array(standing.best, dtype=np.float64)
     file = io.BytesIO()
