@@ -106,6 +106,7 @@ def leaderboard_card(rows: Sequence[Mapping[str, Any]], by: str, period: str = "
         "person": ("rank", "name", "dreams", "votes", "score", "job", "prompt"),
     }[by]
     title = "Leaderboard" if period == "ever" else f"Leaderboard of the {period}"
+    title += ", scores by CLIP"
     return table_card(title, rows, empty="Nobody has dreamed here yet.", columns=columns)
 
 

@@ -143,7 +143,7 @@ def progress_card(job: Job, event: Event, left: tuple[float, float] | None = Non
     return Card(
         tone=Tone.RUNNING,
         title=f"“{cut(job.params.prompt)}”",
-        text=f"{done} of {total}" + ("" if score is None else f", best {score:.3f} so far") + _left(job, left),
+        text=f"{done} of {total}" + ("" if score is None else f", best {score:.3f} by CLIP so far") + _left(job, left),
         fields=(Field("job", job.id), Field("method", _how(job))),
         images=(str(preview),) if preview else (),
         buttons=(Button("Cancel", "cancel", job.id),),

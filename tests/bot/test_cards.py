@@ -57,7 +57,7 @@ def test_progress_shows_the_best_so_far() -> None:
         data={"done": 5, "total": 10, "preview": "d" * 64, "score": 0.25},
     )
     card = cards.progress_card(job(), event)
-    assert card.text == "5 of 10, best 0.250 so far"
+    assert card.text == "5 of 10, best 0.250 by CLIP so far"
     assert card.images == ("d" * 64,)
 
 
