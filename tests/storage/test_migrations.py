@@ -62,9 +62,10 @@ def _made(path: Path) -> dict[str, list[str]]:
 
 
 async def test_embedded_pack_is_known(db: Database) -> None:
-    """Before any engine has run, the embedded pack is offered with its 26 labels."""
+    """Before any engine has run, the embedded pack is offered with its 26 labels; every method is taken on."""
     (pack,) = await Engines(db).packs()
     assert (pack.name, pack.labels, pack.offered, pack.digest) == ("embedded", 26, True, None)
+    assert list(pack.methods) == []
 
 
 def test_two_processes_open_a_new_store(tmp_path: Path) -> None:
