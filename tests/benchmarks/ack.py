@@ -79,7 +79,7 @@ def main() -> None:
     before = os.getloadavg()
 
     async def run(folder: Path) -> dict[str, Any]:
-        async with open_discord_house(folder / "home", folder, DREAMBOT_QUEUED_LIMIT="100000") as discord:
+        async with open_discord_house(folder / "home", folder, DREAMBOT_PROGRESS_S="2") as discord:
             discord.house.environ["DREAMBOT_THREADS"] = "0"
             return await measure(discord, acts)
 

@@ -84,7 +84,7 @@ def words(payload: dict[str, Any]) -> str:
     return re.sub(r"```\n.*?\n```", "", "\n".join(found), flags=re.DOTALL)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(prompts)
 def test_no_prompt_is_alive_or_too_long(prompt: str) -> None:
     """No mention, link, timestamp or direction override in any card, and every limit of the platform kept."""
