@@ -101,8 +101,9 @@ def train(learner: Learner, plan: Plan, chosen: Options) -> None:
         [*learned, *learner.head.parameters()], lr=numbers["lr"], weight_decay=numbers["decay"], fused=True
     )
     keeper = Keeper(chosen, {"model": model, "head": learner.head, "optimizer": optimizer})
-    for step in keeper.steps(numbers["steps"]):
-        progress = step / numbers["steps"]
+    steps = numbers["head_steps" if chosen.shipped else "steps"]
+    for step in keeper.steps(steps):
+        progress = step / steps
         for group in optimizer.param_groups:
             group["lr"] = (
                 numbers["lr"] * min(1.0, (step + 1) / numbers["warmup"]) * (1 + math.cos(math.pi * progress)) / 2
