@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -38,8 +39,11 @@ class Scene:
         return bot
 
     async def _listening(self) -> None:
-        url = f"http://127.0.0.1:{self.house.environ['DREAMBOT_SLACK_HTTP_PORT']}/slack/events"
-        await self.slack.control("http", url=url)
+        port = int(self.house.environ["DREAMBOT_SLACK_HTTP_PORT"])
+        await self.slack.control("http", url=f"http://127.0.0.1:{port}/slack/events")
+        async with asyncio.timeout(driver.PATIENCE_S):
+            while not await accepts(port):
+                await self.house.feed.changed(0.2)
 
     def end(self, process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
         """End a process at once."""
@@ -122,6 +126,17 @@ async def scene(home: Path, packs: Path, *, http: bool = False, **environ: str) 
             playing = Scene(slack, house, http)
             yield playing
             assert await slack.problems() == []
+
+
+async def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 def free_port() -> int:
