@@ -14,12 +14,15 @@ import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from open_clip.transformer import QuickGELU
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from engine.errors import BadWeights
 from engine.ops import Preprocess
 from engine.packs import ClipSpec
+
+QUICK = 1.702  # of QuickGELU
 
 
 class Clip:
@@ -34,6 +37,7 @@ class Clip:
         """Freeze a model of open_clip's on a device; `image_size` and normalisation are its own."""
         self.device, self.dtype = device, dtype
         self._model = model.to(device).eval().requires_grad_(False)
+        _fold_quick_gelu(self._model.visual)
         self._model.visual.to(dtype=dtype, memory_format=torch.channels_last)
         preprocess = open_clip.transform.PreprocessCfg(**getattr(self._model.visual, "preprocess_cfg", {}))
         size = self._model.visual.image_size
@@ -67,6 +71,17 @@ class Clip:
             smooth = how is Preprocess.OURS and inputs.shape[-1] > self.image_size
             inputs = F.interpolate(inputs, size=self.image_size, mode="bilinear", antialias=smooth)
         return inputs if raw else (inputs - self._mean) / self._std
+
+
+def _fold_quick_gelu(visual: nn.Module) -> None:
+    """x sigmoid(1.702 x) = silu(1.702 x) / 1.702, whose factors go into the layers around it: one kernel, not three."""
+    for block in visual.modules():
+        mlp = getattr(block, "mlp", None)
+        if mlp is not None and isinstance(getattr(mlp, "gelu", None), QuickGELU):
+            mlp.c_fc.weight.mul_(QUICK)
+            mlp.c_fc.bias.mul_(QUICK)
+            mlp.c_proj.weight.div_(QUICK)
+            mlp.gelu = nn.SiLU()
 
 
 def _create(spec: ClipSpec) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,8 +22,9 @@ from engine.ops import Progress, Render
 from engine.packs import Pack
 from engine.rng import rng_for
 from engine.runner import ModelRunner, choose_device
+from engine.service import Service
 from engine.settings import EngineSettings
-from storage.job import Candidate, Job, Method
+from storage.job import Candidate, Job, Method, Parity
 
 WIDTH = 8
 MakeJob = Callable[..., Job]
@@ -224,3 +225,46 @@ def test_without_a_bank_the_search_is_the_published_one(kept: ModelRunner, make_
     plain = found(dream(kept, space.at(0), job))
     assert plain.candidates == found(dream(kept, replace(space, bank=None), job)).candidates
     assert plain.candidates != found(dream(kept, space.at(256), job)).candidates
+
+
+class Known:
+    """A queue that knows one earlier job."""
+
+    def __init__(self, earlier: Job) -> None:
+        self.earlier = earlier
+
+    async def get(self, job_id: str) -> Job | None:
+        """The earlier job, by its id."""
+        return self.earlier if job_id == self.earlier.id else None
+
+
+@pytest.mark.parametrize(
+    ("follows", "params", "size"),
+    [
+        ({}, {}, 8_192),
+        ({}, {"bank": False}, 0),
+        ({}, {"parity": Parity.CSC2516}, 0),
+        ({"again_of": "first"}, {}, 512),
+        ({"again_of": "first"}, {"bank": False}, 512),
+    ],
+)
+async def test_who_repeats_a_job_counts_on_the_bank_that_it_had(
+    kept: ModelRunner, make_job: MakeJob, follows: dict[str, str], params: dict[str, Any], size: int
+) -> None:
+    """A new job takes what is there when it starts; as published means no bank; `again` takes the recipe's size."""
+    earlier = replace(make_job("first"), recipe={"bank": 512})
+    service = Service(
+        queue=cast(Any, Known(earlier)),
+        feed=cast(Any, None),
+        images=cast(Any, None),
+        space=kept.space,
+        run=kept.run,
+        trace={},
+        owner="engine",
+        room=1,
+        settings=EngineSettings(device="cpu", threads=1),
+    )
+    job = replace(make_job("second", **params), **follows)
+    await service._follow(job)
+    service._start(job, None).close()
+    assert service._recipes["second"]["bank"] == size

@@ -99,3 +99,22 @@ def test_words_are_encoded_once(tiny_packs: dict[str, Pack], tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 1
     assert (spaces[0] == spaces[1]).all()
     assert (spaces[0] == spaces[2]).all()
+
+
+def test_quick_gelu_is_folded_and_says_the_same() -> None:
+    """x sigmoid(1.702 x) as one kernel: a tower's embeddings stay what they were, to fp32's rounding."""
+    import copy
+
+    import open_clip
+
+    from engine.clip import _fold_quick_gelu
+
+    torch.manual_seed(0)
+    vision = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 16, "width": 32, "heads": 1, "layers": 1}
+    plain = open_clip.CLIP(16, vision, text, quick_gelu=True).visual.eval().requires_grad_(False)
+    folded = copy.deepcopy(plain)
+    _fold_quick_gelu(folded)
+    pictures = torch.randn(2, 3, 32, 32)
+    assert torch.allclose(plain(pictures), folded(pictures), atol=1e-5)
+    assert {type(block.mlp.gelu) for block in folded.transformer.resblocks} == {torch.nn.SiLU}
