@@ -8,6 +8,7 @@ Run as `python -m tests.fakes.engine`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -17,6 +18,7 @@ import zlib
 
 from storage.database import Database
 from storage.engines import EngineRow, Engines, PackRow
+from storage.errors import LostClaim
 from storage.feed import Feed
 from storage.heart import Heart
 from storage.images import ImageStore
@@ -63,6 +65,8 @@ class FakeEngine:
         self.feed, self.images = Feed(db, settings.poll_s), ImageStore(settings.images)
         self.watch = Watch(settings.silent_s)
         self.stop = asyncio.Event()
+        self.seats, self.job_s = int(os.environ.get("FAKE_SEATS", "1")), float(os.environ.get("FAKE_JOB_S", "0"))
+        self.busy: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Until SIGTERM."""
@@ -70,9 +74,24 @@ class FakeEngine:
         await self.engines.ready(self.owner, "fake")
         while not self.stop.is_set():
             await self.queue.rescue(self.watch)
-            for job in await self.queue.claim(self.owner, 1):
-                await self.run(job)
+            for job in await self.queue.claim(self.owner, self.seats - len(self.busy)):
+                if self.job_s:
+                    task = asyncio.create_task(self.slowly(job))
+                    self.busy.add(task)
+                    task.add_done_callback(self.busy.discard)
+                else:
+                    await self.run(job)
             await self.feed.changed(0.05)
+
+    async def slowly(self, job: Job) -> None:
+        """One job of several, each of which takes its time."""
+        await asyncio.sleep(self.job_s)
+        with contextlib.suppress(LostClaim):
+            if job.id in await self.queue.cancel_requests(self.owner):
+                await self.queue.cancelled(job)
+            else:
+                await self.run(job)
+        self.feed.nudge()
 
     async def run(self, job: Job) -> None:
         """One job to its end, as its prompt says."""
