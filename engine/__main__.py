@@ -146,7 +146,8 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
             await engines.register(_row(owner, device, packs))
             with Heart(store, owner, allow=service.lively), _vitals(settings, store, service):
                 await engines.ready(owner, device.name)
-                await _until_told(service, Watch(store.silent_s))
+                ourselves = Watch(store.silent_s, well=lambda whose: whose == owner and service.lively())
+                await _until_told(service, ourselves)
             await engines.leave(owner)
 
 

@@ -56,10 +56,12 @@ class Watch:
         *,
         clock: Callable[[], float] = time.monotonic,
         gone: Callable[[str], bool] = is_gone,
+        well: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._silent_s = silent_s
         self._clock = clock
         self._gone = gone
+        self._well = well  # an owner that certainly lives, whatever its beat: the rescuer itself, on a full disk
         self._seen: dict[str, tuple[int | None, float]] = {}
 
     def dead(self, beats: Mapping[str, int | None]) -> set[str]:
@@ -68,7 +70,8 @@ class Watch:
         before, self._seen = self._seen, {}
         for owner, beat in beats.items():
             last = before.get(owner)
-            self._seen[owner] = last if last is not None and last[0] == beat else (beat, now)
+            stands = last is not None and last[0] == beat and not self._well(owner)
+            self._seen[owner] = last if last is not None and stands else (beat, now)
         return {o for o in beats if self._gone(o) or now - self._seen[o][1] >= self._silent_s}
 
 

@@ -66,6 +66,20 @@ def test_first_sight_has_the_full_time(clock: Clock) -> None:
     assert watch.dead({"a": None}) == {"a"}
 
 
+def test_who_is_well_needs_no_beat(clock: Clock) -> None:
+    """A rescuer that knows an owner to live, itself on a full disk, does not hold it to be dead for its silence."""
+    well = {"a"}
+    watch = Watch(10.0, clock=clock, gone=lambda _: False, well=well.__contains__)
+    watch.dead({"a": 5, "b": 1})
+    clock.now += 60.0
+    assert watch.dead({"a": 5, "b": 1}) == {"b"}
+    well.clear()
+    clock.now += 9.0
+    assert watch.dead({"a": 5}) == set()
+    clock.now += 1.0
+    assert watch.dead({"a": 5}) == {"a"}
+
+
 def test_owners_differ() -> None:
     """Two engines in the same process, on the same host, are two owners."""
     assert new_owner() != new_owner()
