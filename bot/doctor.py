@@ -13,15 +13,19 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 
 from bot.boards import table_card
+from bot.moderation import read
 from bot.session import emit
 from bot.settings import BotSettings
 from bot.store import open_store
 from bot.terminal import draw
 from storage import is_wal_safe
+from storage.disk import MB
+from storage.errors import UserError
 
 LEAST_FREE = 1 << 30
 WORDS = {True: "ok", False: "BAD", None: "–"}
@@ -62,7 +66,18 @@ def _settings(settings: BotSettings) -> Iterator[Finding]:
         yield Finding("home", f"{settings.home}: {error.strerror}", False)
         return
     yield Finding("home", str(settings.home), os.access(settings.home, os.W_OK))
-    yield Finding("disk", f"{free / 1e9:.1f} GB free", free >= LEAST_FREE)
+    yield Finding("disk", f"{free / 1e9:.1f} GB free", free >= max(LEAST_FREE, settings.disk_floor_mb * MB))
+    shared = settings.home.stat().st_mode & 0o077
+    yield Finding("privacy", "others may look into the home" if shared else "nobody else", None if shared else True)
+    if settings.blocklist is not None:
+        yield _blocklist(settings.blocklist)
+
+
+def _blocklist(path: Path) -> Finding:
+    try:
+        return Finding("block list", f"{path}: {len(read(path))} rules", True)
+    except UserError as error:
+        return Finding("block list", str(error), False)
 
 
 async def _surfaces(settings: BotSettings) -> list[Finding]:

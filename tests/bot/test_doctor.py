@@ -39,3 +39,18 @@ def test_a_home_that_cannot_be_is_a_finding(
 
 def _rows(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_broken_block_list_and_an_open_home_are_findings(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one is bad, the other worth knowing."""
+    (home / "list").write_text("/(/\n")
+    monkeypatch.setenv("DREAMBOT_BLOCKLIST", str(home / "list"))
+    home.chmod(0o755)
+    assert not examine(json=True)
+    rows = {row["check"]: row for row in _rows(capsys.readouterr().out)}
+    assert (rows["block list"]["ok"], rows["privacy"]["ok"]) == (False, None)
+    home.chmod(0o700)
+    monkeypatch.delenv("DREAMBOT_BLOCKLIST")
+    assert examine(json=True)
