@@ -42,7 +42,7 @@ FORE, BACK, WHOLE = range(3)  # the mixtures, and the rows of latents
 BASES, HEAD_START, CLIMBED = 5, 4.0, 8  # as in fusedream: bases, the best one's logit, views a step
 CHECK, CHECK_VIEWS = 5, 16
 PATIENCE, GAIN = 25, 2e-4
-BOX, BOX_RATE, LEAST, MOST = (0.5, 0.5, 0.5, 0.5), 0.01, 0.3, 0.7  # where a free box starts, its rate, its sides
+BOX, BOX_RATE, LEAST, MOST = (0.5, 0.5, 0.5, 0.5), 0.01, 0.45, 0.7  # where a free box starts, its rate, its sides
 KNOBS = {
     "bases": BASES,
     "head_start": HEAD_START,

@@ -134,7 +134,7 @@ def test_a_given_box_stays_where_it_is(runner: ModelRunner, make_job: MakeJob) -
             boxes[name] = seen
     assert np.allclose(boxes["given"], (0.3, 0.55, 0.5, 0.5))
     assert boxes["free"][0] == [0.5, 0.5, 0.5, 0.5] != boxes["free"][-2]
-    assert all(x - w / 2 >= 0 and x + w / 2 <= 1 and 0.29 < w < 0.71 for x, _, w, _ in boxes["free"])
+    assert all(x - w / 2 >= 0 and x + w / 2 <= 1 and 0.44 < w < 0.71 for x, _, w, _ in boxes["free"])
 
 
 def test_the_recipe_names_box_and_knobs(runner: ModelRunner, make_job: MakeJob) -> None:
