@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.methods import Found, Past
-from engine.ops import Ask, Launch, Op, Progress, launches
+from engine.ops import Ask, Launch, Op, Progress, launches, room_of
 from storage.job import Job
 
 
@@ -129,7 +129,7 @@ class Batcher:
 
     def _room_for(self, op: Op) -> int:
         """Rows of a launch: what fits, and is done by the end of a step as far as is known."""
-        return min(op.room, max(op.rows, int(self._step_s / self._pace.get(op.key, 1e-9))))
+        return min(room_of(op), max(op.rows, int(self._step_s / self._pace.get(op.key, 1e-9))))
 
     def _serve(self, launch: Launch, seats: list[Seat]) -> None:
         began = self._clock()

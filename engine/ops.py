@@ -2,12 +2,12 @@
 
 Every op has rows, and a rung: the number of rows that CUDA computes it at. The rung follows from the job's own
 parameters, never from the load, so that a picture's bits do not depend on who else is dreaming. (A CPU computes
-everything in groups of one size.) `room` is how many rows of one key go into one launch at most.
+everything in groups of one size.) `room_of` is how many rows of one key go into one launch at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
@@ -26,7 +26,7 @@ RUNGS = (4, 8, 16, 32)
 TEXT_RUNG = 16  # fp32 linear layers give other bits below 16 rows (seen on x86)
 TOKEN_RUNG = 16  # one rung for all: a token that rounding flips changes all after it
 RENDER_RUNG = 1  # a kept picture is rendered as if alone: the same bits in every job, at every load
-IMAGES_ROOM, VIEWS_ROOM, RENDER_ROOM, CLIMB_ROOM = 32, 256, 16, 64
+CLIMB_ROOM = 64  # views of one backward
 
 
 def rung_for(rows: int) -> int:
@@ -67,10 +67,6 @@ class EncodeText:
         return TEXT_RUNG
 
     @property
-    def room(self) -> int:
-        return TEXT_RUNG
-
-    @property
     def key(self) -> Hashable:
         return EncodeText, self.pack, self.rung, self.tower
 
@@ -98,10 +94,6 @@ class EncodeImages:
         return len(self.latents)
 
     @property
-    def room(self) -> int:
-        return max(self.rung, IMAGES_ROOM)
-
-    @property
     def key(self) -> Hashable:
         return EncodeImages, self.pack, self.rung, self.tower, self.latents.drawn_by, self.preprocess
 
@@ -126,10 +118,6 @@ class EncodePicture:
         return 1
 
     @property
-    def room(self) -> int:
-        return 1
-
-    @property
     def key(self) -> Hashable:
         return EncodePicture, self.pack, self.tower
 
@@ -146,10 +134,6 @@ class EncodeViews:
     rung: int
     tower: Tower = Tower.SCORER
     preprocess: Preprocess = Preprocess.OURS
-
-    @property
-    def room(self) -> int:
-        return max(self.rung, VIEWS_ROOM)
 
     @property
     def key(self) -> Hashable:
@@ -170,10 +154,6 @@ class Render:
     @property
     def rung(self) -> int:
         return RENDER_RUNG
-
-    @property
-    def room(self) -> int:
-        return RENDER_ROOM
 
     @property
     def key(self) -> Hashable:
@@ -198,10 +178,6 @@ class Climb:
     @property
     def rung(self) -> int:
         return max(self.rows, CLIMB_ROOM)
-
-    @property
-    def room(self) -> int:
-        return self.rung
 
     @property
     def key(self) -> Hashable:
@@ -241,10 +217,6 @@ class DrawTokens:
         return TOKEN_RUNG
 
     @property
-    def room(self) -> int:
-        return TOKEN_RUNG
-
-    @property
     def key(self) -> Hashable:
         return DrawTokens, self.pack
 
@@ -271,10 +243,6 @@ class EncodePictureViews:
         return self.rows
 
     @property
-    def room(self) -> int:
-        return self.rung
-
-    @property
     def key(self) -> Hashable:
         return EncodePictureViews, self.pack, self.rung
 
@@ -294,10 +262,6 @@ class Paste:
     @property
     def rung(self) -> int:
         return 1
-
-    @property
-    def room(self) -> int:
-        return self.rung
 
     @property
     def key(self) -> Hashable:
@@ -321,10 +285,6 @@ class Blend:
     @property
     def rung(self) -> int:
         return self.rows
-
-    @property
-    def room(self) -> int:
-        return self.rung
 
     @property
     def key(self) -> Hashable:
@@ -376,7 +336,7 @@ Ask: TypeAlias = Generator[Op | Progress, Any, T]  # a coroutine of ops that ret
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Ops of one key that run as one device call, together at most `room` rows."""
+    """Ops of one key that run as one device call, together at most `room_of` rows."""
 
     ops: tuple[Op, ...]
 
@@ -393,7 +353,15 @@ class Launch:
         return launches(list(self.ops), lambda op: op.rung)
 
 
-def launches(ops: list[Op], room: Callable[[Op], int] = lambda op: op.room) -> list[Launch]:
+ROOM: Mapping[type[Op], int] = {EncodeImages: 128, EncodeViews: 256, Render: 16}  # the others fill a rung
+
+
+def room_of(op: Op) -> int:
+    """Rows of one launch with this op, at most."""
+    return max(op.rung, ROOM.get(type(op), 0))
+
+
+def launches(ops: list[Op], room: Callable[[Op], int] = room_of) -> list[Launch]:
     """Ops grouped by key, in order, each group cut where the next op would not fit its room any more."""
     filled: list[list[Op]] = []
     open_: dict[Hashable, list[Op]] = {}

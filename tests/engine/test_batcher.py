@@ -80,7 +80,8 @@ def test_a_launch_never_outgrows_its_room() -> None:
     first, second = launches(list(ops))
     assert [[op.rows for op in launch.ops] for launch in (first, second)] == [[5, 4], [4]]
     assert [[op.rows for op in part.ops] for part in first.parts()] == [[5], [4]]
-    assert [launch.rows for launch in launches([EncodeImages("tiny", latents(20), 32) for _ in range(3)])] == [20] * 3
+    many = launches([EncodeImages("tiny", latents(50), 32) for _ in range(3)])
+    assert [launch.rows for launch in many] == [100, 50]
 
 
 def test_a_failure_stays_with_its_job(make_job: Callable[..., Job]) -> None:
