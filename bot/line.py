@@ -32,9 +32,12 @@ class Line:
         return standings(running, waiting, speed)
 
     async def standing(self, job: Job) -> Standing:
-        """One job's."""
-        found = [standing for standing in await self.standings() if standing.job.id == job.id]
-        return found[0] if found else Standing(job=job, position=await self._store.queue.position(job.id))
+        """One job's, without reading the others: whoever asks for a dream waits for this."""
+        place = await self._store.queue.place(job.id)
+        speed = {pack.name: pack.seconds_per_candidate for pack in await self._store.engines.packs()}
+        own = seconds(job.params, speed.get(job.params.pack))
+        eta = None if own is None or place.position is None else (own, own + (place.before if place.position else 0.0))
+        return Standing(job=job, position=place.position, eta=eta)
 
     async def staffed(self) -> bool:
         """Whether an engine is there."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import counters, fairness, limits, rows, schema
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 FLAGS = {"paused": False, "draining": False}
 FORESEEN = 1_000  # turns that are worked out for a "you are #3"
+
+
+_RUNNING_COST = select(func.coalesce(func.sum(schema.job.c.cost), 0.0)).where(schema.job.c.state == text("'running'"))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A job's position (0: running, 1: next, None: in no line) and the estimated GPU-seconds of all before it."""
+
+    position: int | None
+    before: float
 
 
 class Lookup:
@@ -63,14 +75,20 @@ class Lookup:
         By the very function that claims, if nobody else came and nobody ran into the cap; beyond FORESEEN turns, that
         many and one.
         """
+        return (await self.place(job_id)).position
+
+    @shielded
+    async def place(self, job_id: str) -> Place:
+        """Where a job stands and how much work is before it, from the line's heads alone: no other job is read."""
         async with self._db.read() as connection:
             state = (await connection.execute(select(schema.job.c.state).where(schema.job.c.id == job_id))).scalar()
+            running = (await connection.execute(_RUNNING_COST)).scalar_one()
             if state != State.QUEUED:
-                return 0 if state == State.RUNNING else None
-            order = await _order(connection, FORESEEN)
-            if job_id in order:
-                return order.index(job_id) + 1
-            return len(order) + 1 if len(order) == FORESEEN else None
+                return Place(0 if state == State.RUNNING else None, running)
+            heads = await _heads(connection, FORESEEN)
+        ahead = list(takewhile(lambda head: head.job != job_id, heads))
+        seen = len(ahead) < len(heads) or len(heads) == FORESEEN
+        return Place(len(ahead) + 1 if seen else None, running + sum(head.cost for head in ahead))
 
     @shielded
     async def waiting(self, limit: int = 50, guild: str | None = None) -> list[Job]:
@@ -139,5 +157,9 @@ async def flags(connection: AsyncConnection) -> dict[str, Any]:
 
 
 async def _order(connection: AsyncConnection, limit: int) -> list[str]:
+    return [head.job for head in await _heads(connection, limit)]
+
+
+async def _heads(connection: AsyncConnection, limit: int) -> list[fairness.Head]:
     line = await counters.line(connection, depth=limit)
-    return [head.job for head in islice(fairness.turns(line.guilds, line.users, line.waiting), limit)]
+    return list(islice(fairness.turns(line.guilds, line.users, line.waiting), limit))

@@ -196,6 +196,16 @@ async def test_absence_banks_no_credit(queue: Queue) -> None:
             await queue.complete(claimed_jobs[0], make_result())
 
 
+async def test_the_work_before_a_job_is_what_runs_and_what_goes_first(queue: Queue) -> None:
+    """The costs of running jobs and of those that are served earlier, not of those behind."""
+    for cost in (1.0, 2.0, 4.0, 8.0):
+        await queue.submit(make_request(cost=cost))
+    (running,) = await queue.claim("engine", 1)
+    second, third, last = await queue.waiting()
+    assert (await queue.place(running.id)).position == 0
+    assert [(await queue.place(job.id)).before for job in (second, third, last)] == [1.0, 3.0, 7.0]
+
+
 async def test_positions_are_kept(queue: Queue) -> None:
     """The place that is told is the place in which jobs start."""
     submitted = [await queue.submit(make_request(f"u{n % 3}", guild=f"g{n % 2}", cost=n + 1.0)) for n in range(8)]
