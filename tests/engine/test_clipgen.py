@@ -19,12 +19,12 @@ from engine.generators import gpt, vqgan
 from engine.latents import Latents
 from engine.methods import METHODS, Found, Past, clipgen
 from engine.ops import EncodeImages, Launch, Preprocess, Progress
-from engine.packs import Pack, read_pack
+from engine.packs import Pack, find_packs, read_pack
 from engine.pair import Pair
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings
 from storage.errors import UserError
-from storage.job import By, Image, Job, Method, State
+from storage.job import By, Caller, Image, Job, Method, Params, State
 from tests.engine.tiny import make_tiny_pack
 
 Finish = Callable[..., dict[str, Happening]]
@@ -246,6 +246,19 @@ def test_a_pair_that_does_not_match_is_refused(tmp_path: Path) -> None:
         network.quantizer.embedding, network.grid = torch.nn.Embedding(40, 8), 5
         with pytest.raises(BadWeights, match="does not draw the VQGAN's 25 tokens of 40 codes"):
             Pair(pack, torch.device("cpu"), torch.float32)
+
+
+def test_the_embedded_pack_draws_offline() -> None:
+    """The pair that ships knows the scorer that ships, and what it draws after a lemon is yellow."""
+    packs = find_packs()
+    assert Method.CLIPGEN in packs["embedded"].methods
+    runner = ModelRunner(packs, choose_device(EngineSettings(device="cpu", threads=1)))
+    asked = Params(prompt="a photo of a lemon", seed=1, pack="embedded", method=Method.CLIPGEN, candidates=16)
+    job = Job(id="lemon", caller=Caller(user="ada", name="ada"), params=asked, state=State.RUNNING, created_at=0.0)
+    picture = found(_steps(runner, job)[-1]).pictures[0].pixels
+    assert picture is not None
+    red, green, blue = picture.reshape(-1, 3).mean(0)
+    assert min(red, green) > blue + 50
 
 
 def _batcher(runner: ModelRunner, run: Callable[..., list[object]]) -> Batcher:
