@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.evaluate.trials import Trial
 from engine.latents import Latents, LatentSpace
-from engine.methods import METHODS, Found, search
+from engine.methods import METHODS, Found, fusedream, search
 from engine.methods.found import best_of, cosines, encode_images, encode_views
 from engine.methods.target import encode_target
 from engine.ops import Ask, Climb, EncodeViews, Launch, Progress, Tower, rung_for
@@ -114,8 +114,11 @@ def _judge(job: Job, space: LatentSpace, chosen: list[Candidate]) -> Ask[NDArray
 
 
 def _method(job: Job, space: LatentSpace, knobs: Mapping[str, Any]) -> Ask[dict[str, Any]]:
-    """Any other method as it is; its best picture's scores."""
-    found: Found = yield from METHODS[job.params.method].run(job, space, None)
+    """Any other method as it is, or FuseDream with knobs of its own; its best picture's scores."""
+    if knobs:
+        found: Found = yield from fusedream.turned(job, space, None, replace(fusedream.DEFAULT, **knobs))
+    else:
+        found = yield from METHODS[job.params.method].run(job, space, None)
     best = found.pictures[0]
     return {
         "clip": best.clip_score,

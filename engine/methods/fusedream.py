@@ -82,20 +82,25 @@ def knobs(job: Job) -> Knobs:
 
 def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
     """All that decides the picture: the basis search's recipe, the steps, and every knob."""
-    turned = {name: list(k) if isinstance(k, tuple) else k for name, k in asdict(knobs(job)).items()}
-    return base_recipe(job, space) | search.drawn(job, space) | {"steps": job.params.steps, "fusedream": turned}
+    chosen = {name: list(k) if isinstance(k, tuple) else k for name, k in asdict(knobs(job)).items()}
+    return base_recipe(job, space) | search.drawn(job, space) | {"steps": job.params.steps, "fusedream": chosen}
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     """Search for bases, climb from the best, measure what was reached. One picture, whatever `keep` is."""
-    asked, knob, space = job.params, knobs(job), published_space(job.params, space)
+    return (yield from turned(job, space, past, knobs(job)))
+
+
+def turned(job: Job, space: LatentSpace, past: Past | None, knob: Knobs) -> Ask[Found]:
+    """`run` with knobs as they are given: what an evaluation leaves out, it leaves out here."""
+    asked, space = job.params, published_space(job.params, space)
     target = yield from encode_target(job, space, past)
     scored = yield from search.score(job, space, target, total=asked.candidates + asked.steps)
     bases = best_of(scored.ranks, knob.bases)
     drawn = Latents.stacked([space.redraw(asked.seed, scored.candidates[i]) for i in bases])
-    mixture = start(job, space, drawn)
+    mixture = start(job, space, drawn, knob)
     saved = past.state if past else None
-    top = yield from climb(job, space, mixture, target.embedding, scored.candidates[bases[0]], saved)
+    top = yield from climb(job, space, mixture, target.embedding, scored.candidates[bases[0]], knob, saved)
     embedding = yield from encode_images(space, top, rung_for(1))
     final = search.candidates(space, [asked.candidates], top.classes, embedding, target.embedding)[0]
     judged = yield from encode_target(job, space, past, Tower.JUDGE)
@@ -106,9 +111,8 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     return Found((picture,), search.measured([*scored.candidates, final], (picture,)), note)
 
 
-def start(job: Job, space: LatentSpace, bases: Latents) -> Mixture:
+def start(job: Job, space: LatentSpace, bases: Latents, knob: Knobs) -> Mixture:
     """Close to the best basis; or, as published, a random mixture of all, which resembles none."""
-    knob = knobs(job)
     if knob.head_start is not None:
         return Mixture.of(bases, space, knob.head_start)
     size = space.dim_z + space.class_embeddings.shape[1]
@@ -117,13 +121,19 @@ def start(job: Job, space: LatentSpace, bases: Latents) -> Mixture:
 
 
 def climb(
-    job: Job, space: LatentSpace, mixture: Mixture, text: Floats, best: Candidate, saved: bytes | None = None
+    job: Job,
+    space: LatentSpace,
+    mixture: Mixture,
+    text: Floats,
+    best: Candidate,
+    knob: Knobs,
+    saved: bytes | None = None,
 ) -> Ask[Latents]:
     """Adam on AugCLIP; returns the latents that were best on the fixed views, or without those the last ones.
 
     With what an earlier run has `saved` it goes on from there, to the same bits.
     """
-    knob, steps, seed = knobs(job), job.params.steps, job.params.seed
+    steps, seed = job.params.steps, job.params.seed
     watch, adam = Watch(knob), Adam(knob.rates[0], knob.rates[2])
     begun = watch.resume(resume.from_bytes(saved, mixture, adam)) if saved else 0
     for step in range(begun, steps + 1):

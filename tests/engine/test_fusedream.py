@@ -202,7 +202,7 @@ def test_published_mixtures_start_as_a_scramble(parity: Parities) -> None:
     """Random logits leave 0.577 of a basis's spread at k = 5 (2.3), and resemble none of the five."""
     space = replace(parity.space, dim_z=4_000)
     bases = Latents(rng_for(0, "test", 0).normals(20_000).reshape(5, -1).astype(np.float32), np.arange(5))
-    mixed = start(parity.job, space, bases).latents().z[0]
+    mixed = start(parity.job, space, bases, PUBLISHED).latents().z[0]
     assert mixed.std() == pytest.approx(0.577, abs=0.02)
     assert max(abs(np.corrcoef(mixed, basis)[0, 1]) for basis in bases.z) < 0.7
 

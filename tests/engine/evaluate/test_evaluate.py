@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from engine.evaluate.command import evaluate
 from engine.evaluate.plots import draw
 from engine.evaluate.results import Results
 from engine.evaluate.trials import HELD, Prompt, Trial, Way, plan, prompts, search_ways
-from engine.evaluate.ways import method_ways
+from engine.evaluate.ways import ablations, method_ways
 from engine.methods import METHODS
 from engine.runner import ModelRunner
 from engine.settings import EngineSettings
@@ -71,6 +72,14 @@ def test_a_climb_is_watched(runner: ModelRunner) -> None:
     assert steps == sorted(steps)
     assert steps[-1] == 6
     assert row["judge"] is not None
+
+
+def test_an_ablation_turns_the_methods_own_knobs(runner: ModelRunner) -> None:
+    """Left out is what its name says: the rows differ from the whole method's, and no knob is unknown to it."""
+    whole = Way("fusedream", Method.FUSEDREAM, {"steps": 4})
+    ways = [whole, *(replace(way, params={"steps": 4, **way.params}) for way in ablations(5))]
+    rows = [Bench(runner, "tiny").run(Trial(PROMPT, 7, way), 12) for way in ways]
+    assert len({row["judge"] for row in rows}) == len(ways) == 5
 
 
 def test_a_broken_run_goes_on_where_it_was(tmp_path: Path, runner: ModelRunner) -> None:
