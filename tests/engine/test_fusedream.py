@@ -234,7 +234,7 @@ def test_the_published_result_is_the_last_iterate_before_its_step(parity: Pariti
 
 def test_published_z_stays_in_its_box_and_y_is_free(parity: Parities) -> None:
     """After a step Z is clamped to +-2; Y and the logits are not."""
-    mix = start(parity.job, parity.space, parity.space.draw(7, range(5), range(5)))
+    mix = start(parity.job, parity.space, parity.space.draw(7, range(5), range(5)), PUBLISHED)
     pull = {name: np.full_like(getattr(mix, name), 1e3) for name in ("z", "y", "z_logits", "y_logits")}
     adam = Adam(5.0, 5.0)
     adam.ascend(mix, pull, 1.0)
