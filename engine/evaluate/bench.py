@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.evaluate.trials import Trial
 from engine.latents import Latents, LatentSpace
 from engine.methods import METHODS, Found, fusedream, search
-from engine.methods.found import best_of, cosines, encode_images, encode_views
+from engine.methods.found import best_of, cosines, encode_images, encode_views, published_space
 from engine.methods.target import encode_target
 from engine.ops import Ask, Climb, EncodeViews, Launch, Progress, Tower, rung_for
 from engine.runner import ModelRunner
@@ -79,6 +79,7 @@ class Bench:
 
 def _search(job: Job, space: LatentSpace, knobs: Mapping[str, Any]) -> Ask[dict[str, Any]]:
     """A search by its parts, so that the judge sees the best after every mark and a few that were not chosen."""
+    space = published_space(job.params, space)
     target = yield from encode_target(job, space, None)
     judge = yield from encode_target(job, space, None, Tower.JUDGE)
     ranked = yield from search.score(job, space, target)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import UserError
-from storage.job import Caller, Job, Method, Params, State
+from storage.job import Caller, Job, Method, Params, Parity, State
 
 HELD = Path(__file__).with_name("prompts.toml")
 TUNING = Path(__file__).parents[1] / "training" / "prompts.toml"
@@ -77,11 +77,12 @@ def _listed(path: Path, name: str) -> tuple[Prompt, ...]:
     return tuple(Prompt(row["prompt"], row.get("label")) for row in tomllib.loads(path.read_text("utf-8"))[name])
 
 
-def search_ways(labels: int, ks: Sequence[int] | None = None) -> tuple[Way, ...]:
-    """Search by every k of the paper that this pack has labels for, a tenth of its labels, and all of them."""
-    wanted = {k for k in (*(ks or PAPER_K), tenth(labels)) if k < labels}
-    ways = [Way(f"search k={k}", Method.SEARCH, {"top_k": k}) for k in sorted(wanted)]
-    return (*ways, Way(f"search k={labels} (all)", Method.SEARCH, {"top_k": labels}))
+def search_ways(labels: int, ks: Sequence[int] = PAPER_K) -> tuple[Way, ...]:
+    """The published search, uniform over k labels: every k that this pack has labels for, a tenth of them, and all."""
+    wanted = {k for k in (*ks, tenth(labels)) if k < labels}
+    named = [(f"published search k={k}", k) for k in sorted(wanted)]
+    named.append((f"published search k={labels} (all)", labels))
+    return tuple(Way(name, Method.SEARCH, {"top_k": k, "parity": Parity.CSC2516}) for name, k in named)
 
 
 def tenth(labels: int) -> int:

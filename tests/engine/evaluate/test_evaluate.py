@@ -107,17 +107,17 @@ def test_the_command_runs_what_is_missing_and_prints_a_table(
     parser.add_argument("--json", action="store_true")
     add_arguments(parser)
     words = ["--pack", "tiny", "--prompts", str(tmp_path / "mine.txt"), "--seeds", "2", "--candidates", "5", "--json"]
-    chosen = parser.parse_args([*words, "--ways", "search k", "--out", str(tmp_path / "out")])
+    chosen = parser.parse_args([*words, "--ways", "published", "--out", str(tmp_path / "out")])
     settings = EngineSettings(device="cpu", threads=1, packs=tiny_folder)
     folders = Folders(kept=tmp_path / "kept", cache=tmp_path / "cache")
     assert evaluate(settings, folders, chosen) == 0
     first = capsys.readouterr()
     assert [json.loads(line)["way"] for line in first.out.splitlines()] == [
         "random draw",
-        "search k=5 (all)",
-        "search k=1",
+        "published search k=5 (all)",
+        "published search k=1",
     ]
-    assert "8 of 8: search k=1, seed 1, a barn" in first.err
+    assert "8 of 8: published search k=1, seed 1, a barn" in first.err
     assert evaluate(settings, folders, chosen) == 0
     assert " of " not in capsys.readouterr().err
     chosen.ways = "dance"
