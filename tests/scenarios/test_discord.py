@@ -52,9 +52,10 @@ async def test_a_day_on_discord(discord: DiscordHouse) -> None:
 
 
 async def queued_in_order(discord: DiscordHouse) -> Entry:
-    """One runs, two wait and are told their places; what waits and what runs is cancelled, but by its owner only."""
+    """One runs and shows its picture, two wait and are told their places; only its owner cancels what runs or waits."""
     running = await discord.dream("a goldfish", pack="tiny", candidates=10_000, who=AS_BOB)
-    await discord.peer.shown(lambda m: m["id"] == running["id"] and " of 10000" in text_of(m))
+    progress = await discord.peer.shown(lambda m: m["id"] == running["id"] and " of 10000" in text_of(m))
+    assert progress["attachments"]
     first = await discord.dream("a lemon", pack="tiny", candidates=400)
     second = await discord.dream("a barn", pack="tiny", who=AS_BOB)
     assert "#1" in text_of(first)
@@ -70,9 +71,7 @@ async def queued_in_order(discord: DiscordHouse) -> Entry:
 
 
 async def watched(discord: DiscordHouse, card: Entry) -> Entry:
-    """Progress with a picture in the same message, then the result with buttons."""
-    progress = await discord.peer.shown(lambda m: m["id"] == card["id"] and " of 400" in text_of(m))
-    assert progress["attachments"]
+    """The result with buttons, in the message that told the place."""
     result = await discord.done(card)
     assert result["id"] == card["id"]
     assert len(result["attachments"]) == 2

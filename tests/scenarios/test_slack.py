@@ -33,7 +33,8 @@ async def test_a_day_on_slack(tmp_path: Path, tiny_folder: Path, http: bool) -> 
 async def queued_in_order(play: Scene) -> Entry:
     """One runs, two wait and are told their places; both a waiting and a running one are cancelled, by their owner."""
     running = await play.queued("a goldfish --pack tiny --candidates 10000")
-    await play.until_says(running, " of 10000")
+    progress = await play.until_says(running, " of 10000")
+    assert driver.pictures(progress["message"])
     first = await play.queued("a lemon --pack tiny --candidates 400 --keep 2 --seed 7")
     assert "#1" in text(first)
     second = await play.queued(f"a barn {TINY}")
@@ -49,9 +50,7 @@ async def queued_in_order(play: Scene) -> Entry:
 
 
 async def watched(play: Scene, card: Entry) -> Entry:
-    """Progress with a picture in the same message, then the result with its buttons."""
-    progress = await play.until_says(card, " of 400")
-    assert driver.pictures(progress["message"])
+    """The result with its buttons, in the message that told the place."""
     result = await play.result(card["n"])
     assert (result["channel"], result["ts"]) == (GENERAL, card["ts"])
     shown = driver.pictures(result["message"])
