@@ -22,6 +22,7 @@ from tests.scenarios.house import House, open_house
 
 ENGINE = "tests.fakes.engine"
 PATIENCE_S = 15.0  # of a person whose command meets no bot
+PAUSE_S = 3.0  # in which a person looks at the answer: a channel takes an edit a second, and all of it must be told
 
 
 @dataclass
@@ -50,7 +51,7 @@ class FullHouse:
             self.answered.add(prompt)
 
     async def person(self, name: str, people: Iterable[Any], until: asyncio.Event, twice: Iterable[bool]) -> None:
-        """Dreams one dream after the other, as fast as they are answered; a command that meets no bot is lost."""
+        """Dreams one dream after the other, with a look at each answer; a command that meets no bot is lost."""
         for number, (ask, again) in enumerate(zip(people, twice, strict=False)):
             if until.is_set():
                 return
@@ -58,9 +59,8 @@ class FullHouse:
             with contextlib.suppress(TimeoutError, aiohttp.ClientError, AssertionError):
                 async with asyncio.timeout(PATIENCE_S):
                     await ask(f"{name} {number}", twice=again)
-                    continue
-            with contextlib.suppress(TimeoutError):  # no bot listens: a person tries again after a moment
-                await asyncio.wait_for(until.wait(), 1.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), PAUSE_S)
 
     async def clocks(self, until: asyncio.Event) -> None:
         """The platforms' time goes on with ours."""
