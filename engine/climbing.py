@@ -29,6 +29,8 @@ def views_of(clip: Clip, pictures: Tensor, ops: Sequence[EncodeViews | Climb]) -
 
 def _views(clip: Clip, picture: Tensor, op: EncodeViews | Climb) -> Tensor:
     same = picture.expand(op.rows, -1, -1, -1)
+    if isinstance(op, Climb) and op.plain:
+        return same
     if op.preprocess is Preprocess.FUSEDREAM:
         return augment_published(same, draw_views(op.seed, op.first, op.rows, GROUP).to(picture.device))
     return augment(same, draw_views(op.seed, op.first, op.rows).to(picture.device), clip.image_size)

@@ -165,6 +165,7 @@ class Climb:
     """AugCLIP of ONE picture over views first..first+rows-1, and its gradient (reply: `Slope`). `text` is (d,).
 
     Many jobs' pictures are one batch of the generator, all their views one batch of the CLIP, however many each has.
+    `plain`: the picture as it is, without views (rows is 1): CLIP's own score, which is easily fooled.
     """
 
     pack: str
@@ -174,6 +175,7 @@ class Climb:
     first: int
     rows: int
     preprocess: Preprocess = Preprocess.OURS
+    plain: bool = False
 
     @property
     def rung(self) -> int:
@@ -181,7 +183,7 @@ class Climb:
 
     @property
     def key(self) -> Hashable:
-        return Climb, self.pack, self.preprocess
+        return Climb, self.pack, self.preprocess, self.plain
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -14,9 +14,10 @@ TABLES = ("methods", "csc2516")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the verb takes."""
     parser.add_argument("--pack", default="embedded")
-    parser.add_argument("--prompts", default="held", help="held, tuning, or a file")
+    parser.add_argument("--prompts", default="held", help="held, pairs (of things), tuning, or a file")
     parser.add_argument("--seeds", type=int, default=3, help="of every prompt")
     parser.add_argument("--candidates", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=150, help="of a climb, at most")
     parser.add_argument("--table", choices=TABLES, default="methods")
     parser.add_argument("--ways", default="", help="only ways whose names begin with one of these, comma between")
     parser.add_argument(

@@ -20,7 +20,7 @@ from engine.latents import Latents, LatentSpace
 from engine.methods import METHODS, Found, fusedream, search
 from engine.methods.found import best_of, cosines, encode_images, encode_views, published_space
 from engine.methods.target import encode_target
-from engine.ops import Ask, Climb, EncodeViews, Launch, Progress, Tower, rung_for
+from engine.ops import Ask, Blend, Climb, EncodePictureViews, EncodeViews, Launch, Progress, Tower, rung_for
 from engine.runner import ModelRunner
 from storage.job import Candidate, Job, Method
 
@@ -71,9 +71,9 @@ class Bench:
                 reply = None
                 continue
             reply = self.runner.run(Launch((asked,)))[0]
-            if isinstance(asked, Climb):
+            if isinstance(asked, Climb | Blend):
                 watch.steps, text = watch.steps + 1, asked.text
-            elif isinstance(asked, EncodeViews) and text is not None:
+            elif isinstance(asked, EncodeViews | EncodePictureViews) and text is not None:
                 watch.points.append((watch.steps, time.perf_counter() - began, float(cosines(reply, text).mean())))
 
 

@@ -18,7 +18,7 @@ from engine.evaluate.photographs import Photographs, look_at
 from engine.evaluate.plots import draw
 from engine.evaluate.results import Results, Row
 from engine.evaluate.trials import Trial, Way, plan, prompts, search_ways
-from engine.evaluate.ways import method_ways
+from engine.evaluate.ways import method_ways, pair_ways
 from engine.packs import Pack, find_packs, pick
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings
@@ -28,14 +28,15 @@ from storage.errors import UserError
 def evaluate(settings: EngineSettings, folders: Folders, chosen: argparse.Namespace) -> int:
     """Everything, resumable. UserError for a wrong word."""
     pack = pick(find_packs(settings.packs, folders.kept), chosen.pack)
-    if chosen.seeds < 1 or chosen.candidates < 3:
-        raise UserError("seeds is at least 1 and candidates at least 3.")
+    if chosen.seeds < 1 or chosen.candidates < 3 or chosen.steps < 1:
+        raise UserError("seeds and steps are at least 1 and candidates at least 3.")
     asked = prompts(chosen.prompts)
-    ways = _ways(pack, chosen.table, chosen.ways)
+    ways = _ways(pack, chosen)
     device = choose_device(settings)
     header = {"pack": pack.digest, "scorer": pack.scorer.digest, "judge": pack.judge.digest}
+    header |= {"candidates": chosen.candidates, "steps": chosen.steps}
     try:
-        results = Results(chosen.out / "trials.jsonl", header | {"candidates": chosen.candidates} | device.trace)
+        results = Results(chosen.out / "trials.jsonl", header | device.trace)
     except ValueError as error:
         raise UserError(str(error)) from error
     runner = ModelRunner({pack.name: pack}, device, folders.cache)
@@ -49,16 +50,19 @@ def evaluate(settings: EngineSettings, folders: Folders, chosen: argparse.Namesp
     return 0
 
 
-def _ways(pack: Pack, table: str, only: str) -> tuple[Way, ...]:
+def _ways(pack: Pack, chosen: argparse.Namespace) -> tuple[Way, ...]:
     labels = len(pack.labels)
-    ways = search_ways(labels) if table == "csc2516" else method_ways(labels)
-    if not only:
+    if chosen.table == "csc2516":
+        ways = search_ways(labels)
+    else:
+        ways = pair_ways(chosen.steps) if chosen.prompts == "pairs" else method_ways(labels, chosen.steps)
+    if not chosen.ways:
         return ways
-    starts = tuple(word.strip() for word in only.split(","))
-    chosen = tuple(way for way in ways if way.name.startswith(starts))
-    if not chosen:
-        raise UserError(f"ways begin with one of {', '.join(way.name for way in ways)}; {only!r} fits none.")
-    return chosen
+    starts = tuple(word.strip() for word in chosen.ways.split(","))
+    some = tuple(way for way in ways if way.name.startswith(starts))
+    if not some:
+        raise UserError(f"ways begin with one of {', '.join(way.name for way in ways)}; {chosen.ways!r} fits none.")
+    return some
 
 
 def _run(bench: Bench, trials: Sequence[Trial], results: Results, candidates: int) -> None:

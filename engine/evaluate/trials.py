@@ -16,6 +16,7 @@ from storage.job import Caller, Job, Method, Params, Parity, State
 
 HELD = Path(__file__).with_name("prompts.toml")
 TUNING = Path(__file__).parents[1] / "training" / "prompts.toml"
+LISTS = ("held", "pairs")  # in that file
 PAPER_K = (1, 10, 20, 50, 100)  # of the search paper's tables, all labels beside them
 
 
@@ -59,14 +60,14 @@ class Trial:
 
 
 def prompts(which: str) -> tuple[Prompt, ...]:
-    """`held`, `tuning`, or a file: a TOML like prompts.toml, or plain text with a prompt a line. UserError else."""
-    if which == "held":
-        return _listed(HELD, "held")
+    """`held`, `pairs`, `tuning`, or a file: a TOML like prompts.toml, or text with a prompt a line. UserError else."""
+    if which in LISTS:
+        return _listed(HELD, which)
     if which == "tuning":
         return _listed(TUNING, "plain")
     path = Path(which)
     if not path.is_file():
-        raise UserError(f"prompts is held, tuning, or a file with a prompt a line; {which!r} is not.")
+        raise UserError(f"prompts is held, pairs, tuning, or a file with a prompt a line; {which!r} is not.")
     if path.suffix == ".toml":
         return _listed(path, "held")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

@@ -3,26 +3,49 @@ its ablations. Knows names and parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from engine.evaluate.trials import Way, search_ways
-from storage.job import Method
+from storage.job import Method, Parity
+
+CLIMBS = (Method.FUSEDREAM, Method.COMPOSE)
+TOKENED = 48  # candidates of clipgen, which draws them all: three launches
+SEARCH, FUSEDREAM = Way("search", Method.SEARCH), Way("fusedream", Method.FUSEDREAM)
 
 
-def method_ways(labels: int) -> tuple[Way, ...]:
+def method_ways(labels: int, steps: int) -> tuple[Way, ...]:
     """The published search by all labels (the baseline) and by a tenth, search as people get it, and the others."""
     searches = search_ways(labels, ())
-    return (*reversed(searches), Way("search", Method.SEARCH), Way("fusedream", Method.FUSEDREAM), *ablations(labels))
+    drawn = Way("clipgen", Method.CLIPGEN, {"candidates": TOKENED})
+    ways = (*reversed(searches), SEARCH, FUSEDREAM, *ablations(labels), drawn)
+    return tuple(_climbing(way, {"steps": steps}) for way in ways)
+
+
+def pair_ways(steps: int) -> tuple[Way, ...]:
+    """For prompts of two things: both pasted into one picture and climbed, only pasted, and not composed at all."""
+    compose = _climbing(Way("compose", Method.COMPOSE), {"steps": steps})
+    pasted = Way("compose, only pasted", Method.COMPOSE, {"steps": 1})
+    return (SEARCH, compose, pasted, replace(_climbing(FUSEDREAM, {"steps": steps}), name="no composition: fusedream"))
 
 
 def ablations(labels: int) -> tuple[Way, ...]:
-    """FuseDream with one part left out: over-parameterisation, basis search, views, our start at the best basis."""
+    """FuseDream with one part left out: AugCLIP, basis search, over-parameterisation, our start at the best basis.
+
+    Without basis search its bases are the first five draws, by the label prior still; `any label`: without that, too.
+    """
     without: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "one basis": ({}, {"bases": 1}),
+        "no AugCLIP": ({}, {"views": 0}),
         "no basis search": ({"candidates": 5, "keep": 5, "top_k": labels}, {"bases": 5}),
-        "one view a step": ({}, {"views": 1}),
+        "no basis search, any label": ({"candidates": 5, "keep": 5, "parity": Parity.FUSEDREAM}, {"bases": 5}),
+        "no over-parameterisation": ({}, {"bases": 1}),
         "published start": ({}, {"head_start": None}),
     }
     return tuple(
         Way(f"fusedream, {name}", Method.FUSEDREAM, params, knobs) for name, (params, knobs) in without.items()
     )
+
+
+def _climbing(way: Way, params: Mapping[str, Any]) -> Way:
+    return replace(way, params={**params, **way.params}) if way.method in CLIMBS else way

@@ -50,7 +50,7 @@ class Knobs:
 
     bases: int = 5  # k of the paper
     head_start: float | None = 4.0  # the best basis's logit, the others have 0; None: every logit N(0, 1)
-    views: int = 8  # climbed a step, fresh every time
+    views: int = 8  # climbed a step, fresh every time; 0: plain CLIP on the picture as it is, AugCLIP left out
     check: tuple[int, int] | None = (5, 16)  # how often, and on how many fixed views; None: the last point is kept
     stop: tuple[int, float] | None = (25, 2e-4)  # steps without that much gain end the climb
     rates: tuple[float, float, float] = (0.02, 0.005, 0.05)  # of z and y at first and at last, by cosine; of the logits
@@ -149,9 +149,8 @@ def climb(
         if step < steps:
             noise = knob.noise if step < knob.noisy * steps else 0.0
             near = mixture.latents(rng_for(seed, "noise", step).normals(mixture.size) * noise)
-            slope: Slope = yield Climb(
-                space.pack, near, text, seed, knob.views * (step + 1), knob.views, knob.preprocess
-            )
+            first, plain = knob.views * (step + 1), knob.views == 0
+            slope: Slope = yield Climb(space.pack, near, text, seed, first, max(1, knob.views), knob.preprocess, plain)
             adam.ascend(mixture, mixture.gradient(slope.z, slope.y), rate_at(step, steps, knob))
             if (step + 1) % SAVE == 0:
                 state = resume.to_bytes(watch.standing(step + 1), mixture, adam)
@@ -185,7 +184,11 @@ class Watch:
         every, views = self._knob.check
         if step % every and not last:
             return False
-        seen: NDArray[np.float16] = yield EncodeViews(space.pack, self.here, CHECK_SEED, 0, views, rung_for(views))
+        seen: NDArray[np.float16]
+        if self._knob.views == 0:
+            seen = yield from encode_images(space, self.here, rung_for(1))
+        else:
+            seen = yield EncodeViews(space.pack, self.here, CHECK_SEED, 0, views, rung_for(views))
         score = float(cosines(seen, text).mean())
         least = self._knob.stop[1] if self._knob.stop else 0.0
         if step > 0 and score <= self._best + least:

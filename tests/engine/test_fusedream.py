@@ -17,7 +17,7 @@ from engine.methods import METHODS, Found
 from engine.methods.found import published_space
 from engine.methods.fusedream import DEFAULT, PUBLISHED, rate_at, start
 from engine.methods.mixture import Adam, Mixture
-from engine.ops import Climb, EncodeText, EncodeViews, Launch, Op, Preprocess, Progress, Render, Slope
+from engine.ops import Climb, EncodeImages, EncodeText, EncodeViews, Launch, Op, Preprocess, Progress, Render, Slope
 from engine.rng import rng_for
 from engine.runner import ModelRunner
 from storage.job import Job, Method, Parity
@@ -99,6 +99,17 @@ def test_the_slope_is_the_gradient_of_the_score(runner: ModelRunner) -> None:
         for sign in (1, -1)
     )
     assert ahead.score > behind.score
+
+
+def test_a_plain_slope_is_of_the_picture_as_it_is(runner: ModelRunner) -> None:
+    """Without views the score is CLIP's own cosine, whatever view comes next."""
+    space = runner.space("tiny")
+    text = runner.run(Launch((EncodeText("tiny", ("a lemon",)),)))[0].embeddings[0]
+    drawn = space.draw(7, [0], [0])
+    seen = runner.run(Launch((EncodeImages("tiny", drawn, 4),)))[0]
+    here = Latents(drawn.z, drawn.classes, space.class_embeddings[drawn.classes])
+    slopes = [runner.run(Launch((Climb("tiny", here, text, 0, first, 1, plain=True),)))[0] for first in (0, 9)]
+    assert [slope.score for slope in slopes] == [pytest.approx(float((seen[0] * text).sum()), abs=1e-3)] * 2
 
 
 def test_it_climbs_and_says_so_honestly(finish: Finish, make_job: MakeJob) -> None:

@@ -14,13 +14,14 @@ from engine.evaluate.command import evaluate
 from engine.evaluate.plots import draw
 from engine.evaluate.results import Results
 from engine.evaluate.trials import HELD, Prompt, Trial, Way, plan, prompts, search_ways
-from engine.evaluate.ways import ablations, method_ways
+from engine.evaluate.ways import ablations, method_ways, pair_ways
 from engine.methods import METHODS
 from engine.runner import ModelRunner
 from engine.settings import EngineSettings
 from engine.training.vocabulary import load_prompts
 from storage.errors import UserError
 from storage.job import Method
+from storage.prompt import parse, scene
 
 PROMPT = Prompt("a lemon", "lemon")
 
@@ -38,7 +39,7 @@ def test_prompts_come_from_a_plain_file_too(tmp_path: Path) -> None:
     """A prompt a line; a name that is neither list nor file is refused by naming what there is."""
     (tmp_path / "mine.txt").write_text("a blue dog\n\n a cat \n")
     assert [p.text for p in prompts(str(tmp_path / "mine.txt"))] == ["a blue dog", "a cat"]
-    with pytest.raises(UserError, match="held, tuning, or a file"):
+    with pytest.raises(UserError, match="held, pairs, tuning, or a file"):
         prompts("nothing")
 
 
@@ -79,7 +80,16 @@ def test_an_ablation_turns_the_methods_own_knobs(runner: ModelRunner) -> None:
     whole = Way("fusedream", Method.FUSEDREAM, {"steps": 4})
     ways = [whole, *(replace(way, params={"steps": 4, **way.params}) for way in ablations(5))]
     rows = [Bench(runner, "tiny").run(Trial(PROMPT, 7, way), 12) for way in ways]
-    assert len({row["judge"] for row in rows}) == len(ways) == 5
+    assert len({row["judge"] for row in rows}) == len(ways) == 6
+
+
+def test_pairs_are_composed_pasted_and_not_composed(runner: ModelRunner) -> None:
+    """Every held-back pair is two things, and each of its ways runs on the same prompt with scores of its own."""
+    assert all(len(scene(parse(prompt.text))) == 2 for prompt in prompts("pairs"))
+    pair = prompts("pairs")[0]
+    rows = {way.name: Bench(runner, "tiny").run(Trial(pair, 7, way), 6) for way in pair_ways(3)}
+    assert [row["steps"] for row in rows.values()] == [0, 3, 1, 3]
+    assert len({row["judge"] for row in rows.values()}) == 4
 
 
 def test_a_broken_run_goes_on_where_it_was(tmp_path: Path, runner: ModelRunner) -> None:
@@ -129,7 +139,7 @@ def test_tables_and_plots_come_from_the_rows(tmp_path: Path, runner: ModelRunner
     """The table of methods has a random draw first; the paper's has a law for every k; plots are files."""
     bench, results = Bench(runner, "tiny"), Results(tmp_path / "trials.jsonl", {})
     asked = [PROMPT, Prompt("a barn", "barn")]
-    for trial in plan(asked, 2, method_ways(5)[:2]):
+    for trial in plan(asked, 2, method_ways(5, 4)[:2]):
         results.add(bench.run(trial, 12))
     baseline = results.rows[0]["way"]
     table = tables.methods(results.rows, baseline, None)
