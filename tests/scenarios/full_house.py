@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.fakes.discord.peer import ADA, BOB, EVE, Peer, buttons, open_peer
-from tests.fakes.discord.world import TOKEN
+from tests.fakes.discord.peer import ADA, BOB, EVE, Entry, Peer, buttons, open_peer
+from tests.fakes.discord.world import CHANNEL, NSFW_CHANNEL, OTHER_CHANNEL, TOKEN
 from tests.fakes.slack import driver
 from tests.fakes.slack.driver import Slack
 from tests.fakes.slack.workspace import APP_TOKEN, BOT_TOKEN
@@ -35,12 +35,13 @@ class FullHouse:
     asked: int = 0
     answered: set[str] = field(default_factory=set)  # prompts whose command was acknowledged in time
 
-    async def ask_discord(self, prompt: str, *, user: str = ADA, twice: bool = False) -> None:
-        """Somebody dreams on Discord; the gateway may deliver it twice."""
-        interaction = await self.discord.command("dream", who={"user": user}, prompt=prompt)
+    async def ask_discord(self, prompt: str, *, who: Entry | None = None, twice: bool = False) -> None:
+        """Somebody (a user, in a channel) dreams on Discord; the gateway may deliver it twice."""
+        before = len(self.discord.entries)
+        interaction = await self.discord.command("dream", who=who, prompt=prompt)
         if twice:
             await self.discord.control("again")
-        await self.discord.ack(interaction)
+        await self.discord.ack(interaction, before)
 
     async def ask_slack(self, prompt: str, *, twice: bool = False) -> None:
         """Somebody dreams on Slack."""
@@ -109,3 +110,4 @@ async def open_full_house(home: Path, **environ: str) -> AsyncIterator[FullHouse
 
 
 PEOPLE = (ADA, BOB, EVE)
+CHANNELS = (CHANNEL, OTHER_CHANNEL, NSFW_CHANNEL)

@@ -73,8 +73,8 @@ class House:
                         return event
         raise AssertionError("the feed ended")
 
-    async def finished(self, jobs: Iterable[Job]) -> list[Job]:
-        """The jobs once all of them have ended."""
+    async def finished(self, jobs: Iterable[Job], since: int = 0) -> list[Job]:
+        """The jobs once all of them have ended; nothing that happened up to the event `since` is read."""
         wanted = [job.id for job in jobs]
         left = set(wanted)
 
@@ -83,7 +83,7 @@ class House:
                 left.discard(str(event.job))
             return not left
 
-        await self.until(last)
+        await self.until(last, since)
         return [await self.job(job_id) for job_id in wanted]
 
     async def beating_engine(self) -> int:

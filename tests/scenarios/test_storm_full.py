@@ -1,153 +1,26 @@
-"""Crash storm A: bot and engines on both platforms under kill -9, with a fifth of the commands delivered twice."""
+"""Crash storm A: the promise."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import functools
-import hashlib
-import itertools
 import logging
-import random
-import signal
-import subprocess
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from storage.database import sqlite_connection
-from storage.events import Kind
-from tests.scenarios.full_house import ENGINE, PEOPLE, FullHouse, open_full_house
+from tests.scenarios.storm_full import storm_a
 
 log = logging.getLogger(__name__)
 
-ENGINES = 2
-START_S = 60.0  # what has not started by then is killed all the same
-PROMPTS = "SELECT json_extract(params, '$.prompt') FROM job"
-COMPLETED = "SELECT job FROM event WHERE kind = ?"
-
-
-class Storm:
-    """Processes that are killed and started again."""
-
-    def __init__(self, full: FullHouse, dice: random.Random) -> None:
-        self.full, self.dice, self.kills = full, dice, Counter[str]()
-        self._living: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str) -> None:
-        """A process of that name."""
-        self._living[name] = self.full.house.start_engine("bot" if name == "bot" else ENGINE)
-
-    async def kill(self, name: str) -> None:
-        """kill -9, start it again at once, and wait until it is at work."""
-        process = self._living[name]
-        process.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(process.wait)
-        self.kills[name.split()[0]] += 1
-        await self.full.discord.look()
-        since, seen = await self.full.house.feed.head(), len(self.full.discord.entries)
-        self.start(name)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
-                await (self.full.discord.ready(seen) if name == "bot" else self.full.house.engine_ready(since))
-
-    async def strike(self, names: list[str], enough: Callable[[], bool], moment_s: float) -> None:
-        """One of these by chance, some moments after the last one was at work again."""
-        while not enough():
-            await asyncio.sleep(self.dice.uniform(0.0, moment_s))  # a random moment is what is tested
-            await self.kill(self.dice.choice(names))
-
 
 @pytest.mark.parametrize(
-    ("seconds", "kills", "each", "dreams"),
+    ("seconds", "kills", "each", "crowd", "dreams"),
     [
-        pytest.param(30, 6, 2, 5, id="short"),
-        pytest.param(600, 300, 60, 1_000, id="full", marks=pytest.mark.long),
+        pytest.param(30, 6, 2, 3, 5, id="short"),
+        pytest.param(600, 300, 60, 12, 1_000, id="full", marks=pytest.mark.long),
     ],
 )
-async def test_storm_a(tmp_path: Path, seconds: float, kills: int, each: int, dreams: int) -> None:
+async def test_storm_a(tmp_path: Path, seconds: float, kills: int, each: int, crowd: int, dreams: int) -> None:
     """0 acknowledged dreams lost, 0 delivered twice, 0 broken pictures, a sound store, however often who dies."""
-    dice = random.Random(7)
-    async with open_full_house(tmp_path / "home") as full:
-        storm, over, end = Storm(full, dice), asyncio.Event(), time.monotonic() + seconds
-        engines = [f"engine {number}" for number in range(ENGINES)]
-        for name in ("bot", *engines):
-            storm.start(name)
-        await full.discord.ready()
-
-        def enough() -> bool:
-            done = storm.kills.total() >= kills and min(storm.kills["bot"], storm.kills["engine"]) >= each
-            return time.monotonic() > end and done
-
-        clocks = asyncio.create_task(full.clocks(over))
-        asking = [asyncio.create_task(person) for person in people(full, over, dice)]
-        await asyncio.gather(storm.strike(engines, enough, 2.0), storm.strike(["bot"], enough, 8.0))
-        over.set()
-        await asyncio.gather(*asking, clocks)
-        named = await settled(full)
-        told = await check(full, named)
-        log.warning("storm A: %s kills, %d asked, %d acknowledged, %s", storm.kills, full.asked, len(named), told)
-        assert len(named) >= dreams
-
-
-def people(full: FullHouse, over: asyncio.Event, dice: random.Random) -> list[asyncio._CoroutineLike[None]]:
-    """Three on each platform."""
-    found = []
-    for number, user in enumerate(PEOPLE):
-        for place, ask in (("discord", functools.partial(full.ask_discord, user=user)), ("slack", full.ask_slack)):
-            found.append(full.person(f"{place} {number}", itertools.repeat(ask), over, twice(dice)))
-    return found
-
-
-def twice(dice: random.Random) -> Iterator[bool]:
-    """Which commands the platform delivers twice: one in five."""
-    while True:
-        yield dice.random() < 0.2
-
-
-async def settled(full: FullHouse) -> set[str]:
-    """Every job that a person was told of, once no job is unfinished and no reply is owed."""
-    over = asyncio.Event()
-    clocks = asyncio.create_task(full.clocks(over))
-    async with asyncio.timeout(full.house.patience_s):
-        while await unfinished(full):
-            await full.house.feed.changed(0.5)
-    over.set()
-    await clocks
-    return await full.named()
-
-
-async def unfinished(full: FullHouse) -> bool:
-    """Whether anything is still to be done or told."""
-    queue, owed = full.house.queue, full.house.outbox
-    return bool(await queue.waiting() or await queue.running() or await owed.unsent(["discord", "slack"]))
-
-
-async def check(full: FullHouse, named: set[str]) -> dict[str, int]:
-    """The "nothing lost" predicate, from the peers' ledgers and the store."""
-    home = full.house.settings.home
-    with sqlite_connection(home / "dreambot.db") as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        states = dict(connection.execute("SELECT id, state FROM job").fetchall())
-        prompts = Counter(prompt for (prompt,) in connection.execute(PROMPTS))
-        pictures = [sha256 for (sha256,) in connection.execute("SELECT sha256 FROM image")]
-        ends = Counter(job for (job,) in connection.execute(COMPLETED, (Kind.COMPLETED.value,)))
-        owed = connection.execute("SELECT count(*) FROM outbox WHERE sent_at IS NULL").fetchone()
-    assert named - set(states) == set()  # nothing that was acknowledged is lost
-    assert {job for job, state in states.items() if state != "completed"} == set()
-    assert set(ends.values()) == {1}
-    assert set(prompts.values()) == {1}  # however often a command was delivered
-    assert owed == (0,)
-    assert [s for s in pictures if not whole(home / "images" / s[:2] / f"{s}.png", s)] == []
-    finals = await full.finals()
-    assert {job: count for job, count in finals.items() if count > 1} == {}
-    assert set(states) - set(finals) == set()  # each is told
-    return {"completed": len(states), "told": len(finals), "acks without a row": len(full.answered - set(prompts))}
-
-
-def whole(path: Path, sha256: str) -> bool:
-    """Whether a picture is what its name says."""
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    figures = await storm_a(tmp_path / "home", seconds=seconds, kills=kills, each=each, crowd=crowd)
+    log.warning("storm A: %s", figures)
+    assert figures["acknowledged"] >= dreams

@@ -74,8 +74,9 @@ class Peer:
         query = {"n": str(len(self.entries)), "wait": str(wait_s)}
         async with self._session.get(f"{self.base}/control/ledger", params=query) as response:
             found: list[Entry] = await response.json()
-        self.entries += found
-        return found
+        new = [entry for entry in found if entry["n"] > len(self.entries)]  # others may have looked meanwhile
+        self.entries += new
+        return new
 
     async def until(self, seen: Callable[[Entry], bool], since: int = 0) -> Entry:
         """The first entry after number `since` that satisfies `seen`."""
@@ -88,9 +89,9 @@ class Peer:
                 at = max(at, len(self.entries))
                 await self.look(5.0)
 
-    async def ack(self, interaction: str) -> Entry:
-        """The acknowledgement of an interaction."""
-        return await self.until(lambda entry: entry["what"] == "ack" and entry["interaction"] == interaction)
+    async def ack(self, interaction: str, since: int = 0) -> Entry:
+        """The acknowledgement of an interaction, looked for after entry number `since`."""
+        return await self.until(lambda entry: entry["what"] == "ack" and entry["interaction"] == interaction, since)
 
     async def shown(self, seen: Callable[[Entry], bool], since: int = 0) -> Entry:
         """The first message, new or edited, that satisfies `seen`."""
