@@ -10,8 +10,6 @@ import contextlib
 import logging
 
 import aiohttp
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from bot import slack_trouble
@@ -21,6 +19,7 @@ from bot.house import House
 from bot.settings import BotSettings
 from bot.slack_book import Book
 from bot.slack_desk import ACK_S, Desk
+from bot.slack_gate import Gate, Socket
 from bot.slack_home import Home
 from bot.slack_http import Door, oauth
 from bot.slack_listeners import Listeners
@@ -74,7 +73,7 @@ class SlackAdapter:
         self._messages = messages
         self._ready.set()
         if self._settings.slack_app_token is not None:
-            handler = AsyncSocketModeHandler(app, self._settings.slack_app_token.get_secret_value())
+            handler = Socket(app, self._settings.slack_app_token.get_secret_value())
             stack.push_async_callback(handler.close_async)
             await handler.connect_async()  # type: ignore[no-untyped-call]
             log.info("Slack: Socket Mode")
@@ -100,13 +99,13 @@ class SlackAdapter:
             else:
                 return
 
-    def _app(self, workspaces: Workspaces) -> AsyncApp:
+    def _app(self, workspaces: Workspaces) -> Gate:
         secret = self._settings.slack_signing_secret
 
         async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult | None:
             return await workspaces.authorize(enterprise_id, team_id)  # bolt takes no method here
 
-        return AsyncApp(
+        return Gate(
             client=workspaces.made(None),
             signing_secret=secret.get_secret_value() if secret else "",
             authorize=authorize,  # type: ignore[arg-type]  # None is how bolt is told no

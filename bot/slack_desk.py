@@ -112,6 +112,9 @@ class Desk:
             if await self._book.was_handled(request.event_key):
                 return None
             return await work()
+        except Undeliverable as error:  # of a workspace that has removed us, say: nobody could read an answer
+            log.warning("Slack: a request is left alone: %s", error)
+            return None
         except Exception as error:
             return cards.error_card(sentence(error))
 
@@ -147,7 +150,8 @@ class Desk:
         except (TryLater, Undeliverable) as error:
             log.warning("Slack: an answer was not shown: %s", error)
         except Exception as error:
-            log.warning("Slack: an answer was not shown (%s)", slack_trouble.code(error) or error, exc_info=error)
+            code = slack_trouble.code(error)  # what Slack names needs no traceback
+            log.warning("Slack: an answer was not shown (%s)", code or error, exc_info=None if code else error)
 
     async def _whisper(self, request: Request, card: Card) -> None:
         """To one person: by the request's own address, else by the API, else directly."""

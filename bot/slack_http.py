@@ -6,6 +6,7 @@ of what the requests mean.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -19,6 +20,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.settings import BotSettings
 from bot.slack_book import Book
+
+log = logging.getLogger(__name__)
 
 EVENTS, INSTALL, REDIRECT = "/slack/events", "/slack/install", "/slack/oauth_redirect"
 SCOPES = (
@@ -78,6 +81,11 @@ class Door:
 
 def _route(handle: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
-        return await to_aiohttp_response(await handle(await to_bolt_request(request)))
+        try:
+            read = await to_bolt_request(request)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # of anybody: no signature was seen yet
+            log.warning("a request over HTTP is none of Slack's: %s", type(error).__name__)
+            return web.Response(status=400)
+        return await to_aiohttp_response(await handle(read))
 
     return answer

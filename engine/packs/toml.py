@@ -31,7 +31,7 @@ def read_pack(path: Path, kept: Path | None = None) -> Pack:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         return replace(_Reading(path.parent, kept).pack(raw), toml=path)
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
         raise BadWeights(f"{path.name} is not a pack: {type(error).__name__}: {error}.") from error
 
 
@@ -45,9 +45,9 @@ class _Reading:
         """Every key, or the first one that is missing or unknown."""
         _only(raw, KEYS, "a pack")
         return Pack(
-            name=raw["name"],
-            title=raw["title"],
-            licence=raw["licence"],
+            name=_text(raw, "name"),
+            title=_text(raw, "title"),
+            licence=_text(raw, "licence"),
             architecture=_known(raw["architecture"]),
             resolution=int(raw["resolution"]),
             labels=self.labels(raw["labels"]),
@@ -109,6 +109,13 @@ class _Reading:
             raise ValueError("a CLIP needs its own config, or a model that open_clip knows and the tag of its weights")
         model, weights = config.stem if config else raw["model"], self.file(raw, CLIP_KEYS, "a CLIP")
         return ClipSpec(model=model, weights=weights, tag=raw.get("tag"), config=config, merges=merges)
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    value = raw[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is text, not {value!r:.40}")
+    return value
 
 
 def _known(architecture: str) -> str:

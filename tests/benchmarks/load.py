@@ -1,8 +1,10 @@
-"""A crowd at the door: `python -m tests.benchmarks.load [--people 10 100 500] [--seconds 600]`, on the local surface.
+"""A crowd at the door: `python -m tests.benchmarks.load [--people 10 100 500] [--seconds 600]`, on both platforms.
 
-Open loop: people ask at random moments (Poisson), whether or not the last answer has come, together for `BUSY` of what
-a stub engine with eight seats can do. Each crowd is run twice, the second time with one person who asks for as much as
-all others together, all at once. A bot of its own delivers. 70 % one picture, 20 % four, 10 % are cancelled.
+Open loop: everybody asks at random moments (Poisson), each once in `EVERY_S` on average and half of them on either
+platform, whether or not the last answer has come. In the second half of the time there is one person more, on Discord,
+who alone asks for as much as 500 do. 70 % one picture, 20 % four, 10 % are cancelled, and an admin looks at the queue.
+The bot, both peers and an engine of eight seats that takes `JOB_S` for a dream and no torch are a process each; the
+peers' ledgers are the truth that the store is held against.
 """
 
 from __future__ import annotations
@@ -11,120 +13,104 @@ import argparse
 import asyncio
 import os
 import random
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.commands import Commands
-from bot.local_adapter import address
-from bot.settings import BotSettings
-from bot.store import Store, open_store
 from storage.database import sqlite_connection
 from tests.benchmarks.common import keep, table
-from tests.factories import make_caller, make_params
+from tests.benchmarks.load_people import HOT, HOT_ID, People
+from tests.benchmarks.load_watch import Watcher
+from tests.scenarios.full_house import ENGINE, FullHouse, open_full_house
+from tests.scenarios.storm_full import settled
 
-SEATS, JOB_S, BUSY = 8, 0.4, 0.7  # the stub makes SEATS / JOB_S dreams a second at best
-RATE = BUSY * SEATS / JOB_S
-HOT = "hot"
-WAITS = """
-SELECT user.user = 'hot', job.started_at - job.created_at FROM job
-JOIN flow ON flow.id = job.flow_id JOIN user ON user.id = flow.user_id WHERE job.started_at IS NOT NULL"""
-
-LATEST = "SELECT max(outbox.sent_at - job.finished_at) FROM outbox JOIN job ON job.id = outbox.job"
-
-
-@dataclass
-class Crowd:
-    """What was asked and how it was answered."""
-
-    commands: Commands
-    store: Store
-    acks: list[float] = field(default_factory=list)
-    asked: int = 0
-    refused: int = 0
-
-    async def ask(self, user: str, dice: random.Random) -> None:
-        """One dream, and sometimes its cancel."""
-        caller = make_caller(user)
-        self.asked += 1
-        began = time.perf_counter()
-        try:
-            params = make_params(f"{user} {self.asked}", keep=4 if dice.random() < 0.2 else 1)
-            card = await self.commands.dream(caller, params, reply_to=address(caller))
-        except Exception:
-            self.refused += 1
-            return
-        self.acks.append(time.perf_counter() - began)
-        if dice.random() < 0.1:
-            await self.commands.cancel(caller, str(card.job))
-
-    async def come(self, people: int, seconds: float, hot: bool, dice: random.Random) -> None:
-        """Everybody, for so long."""
-        end, asking = time.monotonic() + seconds, set()
-        if hot:
-            asking |= {asyncio.create_task(self.ask(HOT, dice)) for _ in range(min(900, round(RATE * seconds / 2)))}
-        while time.monotonic() < end:
-            await asyncio.sleep(dice.expovariate(RATE / 2 if hot else RATE))
-            asking.add(asyncio.create_task(self.ask(f"u{dice.randrange(people)}", dice)))
-        await asyncio.gather(*asking)
+SEATS, JOB_S, EVERY_S = 8, 1.0, 90.0
+HOT_RATE = 500 / EVERY_S
+JOBS = """
+SELECT job.created_at, job.started_at, job.finished_at, job.state, json_extract(job.params, '$.prompt') AS prompt,
+       outbox.sent_at, user.user, job.id
+FROM job JOIN flow ON flow.id = job.flow_id JOIN user ON user.id = flow.user_id
+LEFT JOIN outbox ON outbox.job = job.id"""
 
 
-async def measure(people: int, seconds: float, hot: bool) -> dict[str, Any]:
-    """One crowd, from the first command to the last letter."""
-    home = Path(tempfile.mkdtemp(prefix="dreambot-load-"))
-    environ = os.environ | {"DREAMBOT_HOME": str(home), "DREAMBOT_BALLAST_MB": "0"}
-    environ |= {"FAKE_SEATS": str(SEATS), "FAKE_JOB_S": str(JOB_S)}
-    try:
-        async with open_store(BotSettings(home=home, ballast_mb=0)) as store:
-            modules = ("bot", "tests.fakes.engine")
-            children = [start(module, environ) for module in modules]
-            while not await store.engines.alive(10.0):
-                await store.feed.changed(0.1)
-            crowd = Crowd(Commands(store), store)
-            await crowd.come(people, seconds, hot, random.Random(people))
-            while await store.queue.waiting(1) or await store.queue.running() or await store.outbox.unsent(["local"]):
-                await store.feed.changed(0.5)
-            for child in children:
-                child.terminate()
-                child.wait()
-        return told(home, crowd, people, hot)
-    finally:
-        shutil.rmtree(home)
+async def measure(people: int, seconds: float) -> list[dict[str, Any]]:
+    """One crowd, from the first command to the last letter: a row before somebody hot comes, and one after."""
+    with tempfile.TemporaryDirectory(prefix="dreambot-load-") as folder:
+        environ = {"FAKE_SEATS": str(SEATS), "FAKE_JOB_S": str(JOB_S), "DREAMBOT_BALLAST_MB": "0"}
+        async with open_full_house(Path(folder) / "home", **environ) as full:
+            watch = Watcher(full.house)
+            crowd = await served(full, people, seconds, watch)
+            await settled(full)
+            return await told(full, crowd, people, seconds, watch)
 
 
-def start(module: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A process of ours."""
-    return subprocess.Popen([sys.executable, "-m", module], env=environ)
+async def served(full: FullHouse, people: int, seconds: float, watch: Watcher) -> People:
+    """The crowd, after its time."""
+    crowd, over, loop = People(full, random.Random(people)), asyncio.Event(), asyncio.get_running_loop()
+    await crowd.move_in(people)
+    watch.bot = full.house.start_engine("bot")
+    full.house.start_engine(ENGINE)
+    await full.discord.ready()
+    await full.house.engine_ready()
+    began = loop.time()
+    watch.begin()
+    beside = [asyncio.create_task(one) for one in (crowd.listen(), full.clocks(over), watch.run())]
+    rate = people / EVERY_S
+    await crowd.come(people, rate, False, began + seconds / 2)
+    watch.turn()
+    end = began + seconds
+    await asyncio.gather(crowd.come(people, rate, False, end), crowd.come(1, HOT_RATE, True, end))
+    await crowd.all_heard()
+    watch.end()
+    over.set()
+    for task in (beside[0], beside[2]):
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
+    return crowd
 
 
-def told(home: Path, crowd: Crowd, people: int, hot: bool) -> dict[str, Any]:
-    """The table's row."""
-    with sqlite_connection(home / "dreambot.db") as connection:
-        waits = connection.execute(WAITS).fetchall()
-        (jobs,) = connection.execute("SELECT count(*) FROM job").fetchone()
-        (late,) = connection.execute(LATEST).fetchone()
-        ends = dict(connection.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
-    letters = len(list((home / "mail").rglob("*.json")))
-    light = [wait for is_hot, wait in waits if not is_hot]
-    return {
-        "people": people,
-        "hot": hot,
-        "asked": crowd.asked,
-        "refused": crowd.refused,
-        "ack p50 ms": round(1000 * share(crowd.acks, 0.5), 1),
-        "ack p99 ms": round(1000 * share(crowd.acks, 0.99), 1),
-        "wait p50 s": round(share(light, 0.5), 2),
-        "wait p95 s": round(share(light, 0.95), 2),
-        "hot wait p95 s": round(share([wait for is_hot, wait in waits if is_hot], 0.95), 2) if hot else None,
-        "latest letter s": round(late or 0.0, 2),
-        "lost": len(crowd.acks) - sum(ends.get(state, 0) for state in ("completed", "cancelled")) + jobs - letters,
-    }
+async def told(full: FullHouse, crowd: People, people: int, seconds: float, watch: Watcher) -> list[dict[str, Any]]:
+    """The table's rows."""
+    with sqlite_connection(full.house.settings.path) as connection:
+        jobs = connection.execute(JOBS).fetchall()
+    finals = await full.finals()
+    prompts = {job[4]: job for job in jobs}
+    lost = [prompt for prompt in crowd.accepted if prompt not in prompts or prompts[prompt][5] is None]
+    untold = [job for job in jobs if job[3] == "completed" and finals.get(job[7]) != 1]
+    rows = []
+    for hot, (since, until, loop_since, loop_until) in zip((False, True), watch.halves(), strict=True):
+        here = [job for job in jobs if since <= job[0] < until]
+        light = [job[1] - job[0] for job in here if job[1] is not None and job[6] != HOT_ID["discord"]]
+        heavy = [job[1] - job[0] for job in here if job[1] is not None and job[6] == HOT_ID["discord"]]
+        acks = [after for at, after in crowd.acks if loop_since <= at < loop_until]
+        busy = sum(
+            min(j[2], until) - max(j[1], since) for j in jobs if j[1] is not None and j[2] > since and j[1] < until
+        )
+        letters = [job[5] - job[2] for job in here if job[5] is not None and job[2] is not None]
+        rows.append(
+            {
+                "people": people,
+                "hot": hot,
+                "asked": len(acks),
+                "ack p50 ms": round(1000 * share(acks, 0.5), 1),
+                "ack p99 ms": round(1000 * share(acks, 0.99), 1),
+                "ack worst ms": round(1000 * max(acks, default=0.0), 1),
+                "wait p50 s": round(share(light, 0.5), 3),
+                "wait p95 s": round(share(light, 0.95), 3),
+                "hot wait p95 s": round(share(heavy, 0.95), 2) if hot else None,
+                "letter p95 s": round(share(letters, 0.95), 2),
+                "seats busy": round(busy / (until - since) / SEATS, 2),
+                "Jain": jain([job[6] for job in here if job[3] == "completed" and not job[4].startswith(HOT)]),
+                **watch.half(hot),
+                "refused": crowd.refused if hot else None,
+                "unheard": crowd.unheard if hot else None,
+                "lost": len(lost) if hot else None,
+                "untold or twice": len(untold) if hot else None,
+            }
+        )
+    return rows
 
 
 def share(values: Sequence[float], part: float) -> float:
@@ -132,15 +118,32 @@ def share(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(part * len(values)))] if values else 0.0
 
 
+def jain(served_to: Sequence[str]) -> float:
+    """Jain's index of how evenly people were served; open loop, so chance alone makes it less than 1."""
+    counts = Counter(served_to).values()
+    return round(sum(counts) ** 2 / (len(counts) * sum(n * n for n in counts)), 3) if counts else 1.0
+
+
 async def main() -> None:
-    """Every crowd, without and with somebody hot."""
+    """Every crowd."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--people", type=int, nargs="+", default=[10, 100, 500])
-    words.add_argument("--seconds", type=float, default=600.0)
+    words.add_argument("--seconds", type=float, nargs="+", default=[600.0], help="one for all, or one for each")
+    words.add_argument("--keep", action="store_true", help="write the result file")
     asked = words.parse_args()
-    rows = [await measure(people, asked.seconds, hot) for people in asked.people for hot in (False, True)]
-    table(rows)
-    keep("load", {"seconds": asked.seconds, "rows": rows})
+    os.environ.pop("DREAMBOT_CONTRACTS", None)  # the peers' checks of every request are not what is measured
+    times = asked.seconds * len(asked.people) if len(asked.seconds) == 1 else asked.seconds
+    rows = []
+    for people, seconds in zip(asked.people, times, strict=True):
+        rows += [{"seconds": seconds} | row for row in await measure(people, seconds)]
+        for row in rows[-2:]:
+            print(row, flush=True)
+    table([{name: row[name] for name in SHOWN} for row in rows])
+    if asked.keep:
+        keep("load", {"rows": rows})
+
+
+SHOWN = ("people", "hot", "asked", "ack p50 ms", "ack p99 ms", "wait p50 s", "wait p95 s", "hot wait p95 s", "lost")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from tests.fakes.discord.faults import Fault, Faults, plain
 from tests.fakes.discord.gateway import Gateway, settle
 from tests.fakes.discord.ledger import Ledger
 from tests.fakes.discord.schema import Contract
-from tests.fakes.discord.world import World
+from tests.fakes.discord.world import GUILD, Channel, World
 
 
 class Control:
@@ -101,9 +101,10 @@ class Control:
         return plain({})
 
     async def channel(self, request: web.Request) -> web.Response:
-        """Change a channel: gone, bot_in, nsfw."""
+        """Change a channel: gone, bot_in, nsfw; one that is not there is made."""
         change = await request.json()
-        channel = self._world.channels[change.pop("id")]
+        name = change.pop("id")
+        channel = self._world.channels.setdefault(name, Channel(name, GUILD))
         for name, value in change.items():
             setattr(channel, name, value)
         return plain({})

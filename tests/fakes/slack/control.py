@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.fakes.slack import limits, payloads
 from tests.fakes.slack.delivery import Ack, SignedHttp, Sockets
 from tests.fakes.slack.faults import Fault, Faults
-from tests.fakes.slack.workspace import ADA, GENERAL, Workspace
+from tests.fakes.slack.workspace import ADA, GENERAL, Channel, Workspace, user
 
 Asked = dict[str, Any]
 
@@ -40,6 +40,7 @@ class Control:
             "ledger": self._ledger,
             "mention": self._mention,
             "message": self._message,
+            "person": self._person,
             "press": self._press,
             "raw": self._raw,
             "remove": self._remove,
@@ -144,10 +145,16 @@ class Control:
         return {}
 
     async def _channel(self, asked: Asked) -> Any:
-        """Change a channel: archive it, take the bot out."""
-        channel = self._workspace.channels[asked.pop("channel")]
+        """Change a channel: archive it, take the bot out; one that is not there is made."""
+        name = asked.pop("channel")
+        channel = self._workspace.channels.setdefault(name, Channel(name))
         for name, value in asked.items():
             setattr(channel, name, value)
+        return {}
+
+    async def _person(self, asked: Asked) -> Any:
+        """Somebody joins."""
+        self._workspace.users[asked["user"]] = user(asked["user"], asked["name"])
         return {}
 
     async def _remove(self, asked: Asked) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +95,7 @@ class Workspace:
         self.clock = clock
         self.ledger = Ledger(clock)
         self.names = itertools.count(1)
-        self.users: Mapping[str, dict[str, Any]] = {
+        self.users: dict[str, dict[str, Any]] = {
             ADA: user(ADA, "ada", admin=True),
             BEN: user(BEN, "ben"),
             EVE: user(EVE, "eve", admin=True, team="T0ELSEWHERE"),
