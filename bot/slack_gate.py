@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 LET_GO = "Slack sent a request of another shape, and it was let go: %s"
 
-Shape = Mapping[str, Any]  # key to type, or to the shape below it; `key?` may be missing or null
+Shape = dict[str, Any]  # key to type, or to the shape below it; `key?` may be missing or null
 PERSON: Shape = {"id": str, "team_id?": str}
 ANYWHERE: Shape = {
     "team_id?": str,
@@ -111,10 +111,10 @@ def _odd(found: Any, shape: Shape, where: str) -> str | None:
             if name.endswith("?"):
                 continue
             return f"{here} is missing"
-        wrong = _odd(value, wanted, here) if isinstance(wanted, Mapping) else None
+        wrong = _odd(value, wanted, here) if isinstance(wanted, dict) else None
         if wrong is not None:
             return wrong
-        if not isinstance(wanted, Mapping) and not isinstance(value, wanted):
+        if not isinstance(wanted, dict) and not isinstance(value, wanted):
             return f"{here} is no {wanted.__name__}"
     return None
 
