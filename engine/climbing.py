@@ -44,13 +44,13 @@ def slopes_of(loaded: LoadedPack, ops: Sequence[Climb], rung: int) -> list[Slope
         y = torch.cat([loaded.embed(op.latents) for op in ops]).float().detach().requires_grad_()
         pictures = _pictures(loaded, z.to(device.dtype), y.to(device.dtype))
         views = views_of(loaded.scorer, pictures, ops)
-        embeddings = loaded.encode(Tower.SCORER, views, rung, ops[0].preprocess)
-        parts = torch.split(embeddings, [op.rows for op in ops])
+        rows = [op.rows for op in ops]
+        parts = torch.split(loaded.encode(Tower.SCORER, views, rung, ops[0].preprocess, rows), rows)
         texts = torch.from_numpy(np.stack([op.text for op in ops])).to(device.place)
         scores = torch.stack([(part * text).sum(1).mean() for part, text in zip(parts, texts, strict=True)])
         to_z, to_y = torch.autograd.grad(scores.sum(), (z, y))
-    rows = zip(scores.tolist(), to_z.float().cpu().numpy(), to_y.float().cpu().numpy(), strict=True)
-    return [Slope(score, slope_z, slope_y) for score, slope_z, slope_y in rows]
+    found = zip(scores.tolist(), to_z.float().cpu().numpy(), to_y.float().cpu().numpy(), strict=True)
+    return [Slope(score, slope_z, slope_y) for score, slope_z, slope_y in found]
 
 
 def _pictures(loaded: LoadedPack, z: Tensor, y: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
-from open_clip.transformer import QuickGELU
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from engine.errors import BadWeights
 from engine.ops import Preprocess
 from engine.packs import ClipSpec
+from engine.vit import FrozenViT
 
 QUICK = 1.702  # of QuickGELU
 
@@ -39,6 +41,8 @@ class Clip:
         self._model = model.to(device).eval().requires_grad_(False)
         _fold_quick_gelu(self._model.visual)
         self._model.visual.to(dtype=dtype, memory_format=torch.channels_last)
+        plain = device.type == "cpu" and _is_plain(self._model.visual)
+        self._see: Callable[[Tensor], Tensor] = FrozenViT(self._model.visual) if plain else self._model.encode_image
         preprocess = open_clip.transform.PreprocessCfg(**getattr(self._model.visual, "preprocess_cfg", {}))
         size = self._model.visual.image_size
         self.image_size = int(size[0] if isinstance(size, tuple | list) else size)
@@ -61,7 +65,7 @@ class Clip:
     def encode_images(self, images: Tensor, preprocess: Preprocess = Preprocess.OURS) -> Tensor:
         """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable."""
         inputs = self.preprocess(images, preprocess).to(self.dtype, memory_format=torch.channels_last)
-        return F.normalize(self._model.encode_image(inputs).float(), dim=-1)
+        return F.normalize(self._see(inputs).float(), dim=-1)
 
     def preprocess(self, images: Tensor, how: Preprocess = Preprocess.OURS) -> Tensor:
         """Resize and normalise: (n, 3, size, size). Ours as CLIP was trained; the others as their programs do."""
@@ -82,6 +86,20 @@ def _fold_quick_gelu(visual: nn.Module) -> None:
             mlp.c_fc.bias.mul_(QUICK)
             mlp.c_proj.weight.div_(QUICK)
             mlp.gelu = nn.SiLU()
+
+
+def _is_plain(visual: nn.Module) -> bool:
+    """Is it a ViT of whose parts none is unknown to FrozenViT?"""
+    if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None or visual.final_ln_after_pool:
+        return False
+    blocks = list(visual.transformer.resblocks)
+    left_out = [visual.patch_dropout, *(scale for block in blocks for scale in (block.ls_1, block.ls_2))]
+    return (
+        visual.pool_type in ("tok", "avg")
+        and not visual.output_tokens
+        and all(type(block) is ResidualAttentionBlock for block in blocks)
+        and all(isinstance(part, nn.Identity) for part in left_out)
+    )
 
 
 def _create(spec: ClipSpec) -> Any:

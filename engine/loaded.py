@@ -123,9 +123,16 @@ class LoadedPack:
         """One picture (n, 3, h, w) float32 each, every one drawn as if alone."""
         return torch.cat([self.draw(one, 1) for one in latents]).float()
 
-    def encode(self, tower: Tower, images: Tensor, rung: int, how: Preprocess = Preprocess.OURS) -> Tensor:
-        """Embeddings (n, d) float32 of pictures (n, 3, h, w); each has the bits that it has in any company."""
+    def encode(
+        self, tower: Tower, images: Tensor, rung: int, how: Preprocess = Preprocess.OURS, parts: Sequence[int] = ()
+    ) -> Tensor:
+        """Embeddings (n, d) float32 of pictures (n, 3, h, w); each has the bits that it has in any company.
+
+        `parts`: how many belong to each job's op. A CPU computes those by themselves, so that nothing is padded.
+        """
         clip, rows = self.tower(tower), len(images)
+        if parts and self.device.grouped:
+            return torch.cat([clip.encode_images(part, how) for part in torch.split(images, list(parts))])
         size = GROUP if self.device.grouped else max(rung, rows)
         padded = torch.cat([images, images.new_zeros(-rows % size, *images.shape[1:])])
         return torch.cat([clip.encode_images(group, how) for group in torch.split(padded, size)])[:rows]

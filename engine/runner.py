@@ -122,7 +122,7 @@ def _square(pixels: Pixels) -> Tensor:
 def _encode_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
     ops = [op for op in launch.ops if isinstance(op, EncodeViews)]
     views = views_of(loaded.tower(ops[0].tower), loaded.pictures([op.latents for op in ops]), ops)
-    embeddings = loaded.encode(ops[0].tower, views, launch.rung, ops[0].preprocess)
+    embeddings = loaded.encode(ops[0].tower, views, launch.rung, ops[0].preprocess, [op.rows for op in ops])
     return _split(embeddings.half().cpu().numpy(), ops)
 
 

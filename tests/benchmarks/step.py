@@ -84,10 +84,14 @@ def rate(dtype: torch.dtype) -> float:
     return 2 * SIDE**3 / cpu / 1e9
 
 
-def cosine(one: Slope, other: Slope) -> float:
-    """Of both gradients in a row."""
-    a, b = (torch.from_numpy(np.concatenate([s.z, s.y])) for s in (one, other))
-    return float(F.cosine_similarity(a, b, dim=0))
+def cosines(one: Slope, other: Slope) -> dict[str, float]:
+    """Of the gradients in z, in y, and in both in a row."""
+    parts = {"z": (one.z, other.z), "y": (one.y, other.y)}
+    parts["both"] = (np.concatenate([one.z, one.y]), np.concatenate([other.z, other.y]))
+    return {
+        f"cosine_{name}": float(F.cosine_similarity(torch.from_numpy(a), torch.from_numpy(b), dim=0))
+        for name, (a, b) in parts.items()
+    }
 
 
 def main() -> None:
@@ -117,11 +121,13 @@ def main() -> None:
             loaded = ours(generator, clip, dtype)
             cpu, wall, (slopes[name],) = spent(lambda: slopes_of(loaded, [op], op.rung), asked.times)  # noqa: B023
         rows.append({"path": name, "cpu_s": cpu, "wall_s": wall, "ratio": rows[0]["cpu_s"] / cpu if rows else 1.0})
-        rows[-1] |= {"gflops": work / cpu, "of_matrix_rate": work / cpu / rate(dtype)}
-        if name.startswith("ours"):
-            rows[-1]["cosine"] = cosine(slopes["ours fp32"], slopes[name])
-        else:
-            rows[-1]["cosine"] = None
+        rows[-1] |= {
+            "wall_ratio": rows[0]["wall_s"] / wall,
+            "gflops": work / cpu,
+            "of_matrix_rate": work / cpu / rate(dtype),
+        }
+        same_views = "ours fp32" if name.startswith("ours") else name
+        rows[-1] |= cosines(slopes[same_views], slopes[name])
     table(rows)
     keep("step", {"views": asked.views, "gflop": work, "rows": rows})
 
