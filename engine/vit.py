@@ -48,13 +48,15 @@ class FrozenViT:
     """open_clip's `VisionTransformer` whose weights never change; `clip` says which of them are plain enough."""
 
     def __init__(self, visual: Any) -> None:
-        self._visual = visual
+        self._visual: Any = visual
         self._dtype = visual.conv1.weight.dtype
         self._patches = visual.conv1.weight.detach().flatten(1).contiguous()
         place = visual.positional_embedding.detach().float()
         self._first = place[:1] + visual.class_embedding.detach().float()
         self._places = place[1:]
-        self._norms = {id(m): (m.weight.detach().float(), m.bias.detach().float(), m.eps) for m in _norms(visual)}
+        self._norms: dict[int, tuple[Tensor, Tensor, float]] = {
+            id(m): (m.weight.detach().float(), m.bias.detach().float(), m.eps) for m in _norms(visual)
+        }
         self._only_first = visual.pool_type == "tok"
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight.t()).view(*x.shape[:-1], -1)
 
 
-def _norms(visual: Any) -> list[nn.Module]:
+def _norms(visual: Any) -> list[nn.LayerNorm]:
     blocks = visual.transformer.resblocks
     found = [visual.ln_pre, *(norm for block in blocks for norm in (block.ln_1, block.ln_2))]
     return [norm for norm in found if not isinstance(norm, nn.Identity)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import open_clip
 import pytest
@@ -15,10 +16,10 @@ from engine.vit import FrozenViT
 
 TEXT = {"context_length": 77, "vocab_size": 512, "width": 16, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 3, "width": 64, "head_width": 16, "patch_size": 8}
-FORMS = {"token": {}, "mean": {"pool_type": "avg"}, "no norm before": {"no_ln_pre": True}}
+FORMS: dict[str, dict[str, Any]] = {"token": {}, "mean": {"pool_type": "avg"}, "no norm before": {"no_ln_pre": True}}
 
 
-def model(**more: object) -> open_clip.CLIP:
+def model(**more: Any) -> open_clip.CLIP:
     """A small one, whose patches look at each other."""
     torch.manual_seed(0)
     made = open_clip.CLIP(embed_dim=24, vision_cfg=VISION | more, text_cfg=TEXT, quick_gelu=True).eval()
@@ -69,7 +70,8 @@ def test_bf16_keeps_the_gradients_direction() -> None:
 
 def test_what_it_does_not_know_stays_with_open_clip() -> None:
     """Layer scales and attention pooling change the numbers; nothing is left out silently."""
-    for more in ({"ls_init_value": 0.1}, {"attentional_pool": True, "attn_pooler_heads": 2}):
+    others: list[dict[str, Any]] = [{"ls_init_value": 0.1}, {"attentional_pool": True, "attn_pooler_heads": 2}]
+    for more in others:
         clip = object.__new__(Clip)
         clip.adopt(model(**more), torch.device("cpu"), torch.float32)
         assert not isinstance(clip._see, FrozenViT)
