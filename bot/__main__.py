@@ -1,22 +1,20 @@
-"""The bot process: the composition root. The only place that knows which adapters there are."""
+"""The bot process: the composition root. Which adapters there are is known to `surfaces`."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import signal
 import sys
 
 from bot.absence import Absence
-from bot.adapter import Adapter
 from bot.delivery import Delivery
 from bot.house import House
 from bot.housekeeping import Housekeeping
-from bot.local_adapter import LocalAdapter
 from bot.metrics import Metrics
 from bot.settings import BotSettings
 from bot.store import open_store
+from bot.surfaces import Surfaces
 from storage import logs
 from storage.errors import DreambotError, UserError
 from storage.vitals import Pulse, Vitals
@@ -30,40 +28,30 @@ async def run(settings: BotSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_store(settings) as store:
-        adapters = surfaces(settings, House.of(store))
+        surfaces = Surfaces(settings, House.of(store))
+        adapters = surfaces.adapters
         works = [
             store.database.broke(),
             Delivery(store, {adapter.surface: adapter for adapter in adapters}).run(),
             Absence(store).run(),
             Housekeeping(store).run(),
-            *(adapter.run() for adapter in adapters),
+            *(surfaces.serve(adapter) for adapter in adapters),
         ]
         pulse, metrics = Pulse(), Metrics(store)
         metrics.lag.set_function(lambda: pulse.lag)
         if settings.bot_port:
             works += [pulse.run(), metrics.run()]
-        pages = {"metrics": metrics.text, "health": pulse.hangs, "ready": metrics.unready}
+        pages = {
+            "metrics": metrics.text,
+            "health": pulse.hangs,
+            "ready": lambda: metrics.unready() or surfaces.unready(),
+        }
         with Vitals(settings.metrics_host, settings.bot_port, **pages):
             tasks = [asyncio.create_task(work) for work in works]
             log.info("the bot serves %s", ", ".join(adapter.surface for adapter in adapters))
             await _first_end(tasks, stop)
         for adapter in adapters:
             await adapter.close()
-
-
-def surfaces(settings: BotSettings, house: House) -> list[Adapter]:
-    """The local surface, and each chat platform whose token is set; its library is imported only then."""
-    adapters: list[Adapter] = [LocalAdapter(settings.home)]
-    if settings.discord_token is not None:
-        adapters.append(_made("bot.discord_adapter", "DiscordAdapter", settings, house))
-    if settings.slack_bot_token is not None or settings.slack_client_id is not None:
-        adapters.append(_made("bot.slack_adapter", "SlackAdapter", settings, house))
-    return adapters
-
-
-def _made(module: str, name: str, settings: BotSettings, house: House) -> Adapter:
-    made: Adapter = getattr(importlib.import_module(module), name)(settings, house)
-    return made
 
 
 async def _first_end(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:

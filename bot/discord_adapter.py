@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import discord
 
 from bot.adapter import TryLater, Undeliverable
@@ -34,7 +35,7 @@ from storage.job import DIRECT, Caller
 
 SURFACE = "discord"
 FOR_ALL = frozenset({"dream", "again", "anew", "vary", "rerank", "edit", "show", "leaderboard", "gallery"})
-LOGIN_S = 5.0
+LOGIN_S, RETRY_S = 5.0, 5.0
 TOKEN_WRONG = (
     "Discord does not accept DREAMBOT_DISCORD_TOKEN; copy it anew from the developer portal, Bot, Reset Token."
 )
@@ -63,10 +64,23 @@ class DiscordAdapter:
         token = self._settings.discord_token
         if token is None:
             raise UserError("DREAMBOT_DISCORD_TOKEN is not set.")
-        try:
-            await self._client.start(token.get_secret_value().strip())
-        except discord.LoginFailure:
-            raise UserError(TOKEN_WRONG) from None
+        await self._log_in(token.get_secret_value())
+        await self._client.connect()
+
+    async def _log_in(self, token: str) -> None:
+        """A wrong token is said in words, an outage waited for."""
+        while True:
+            try:
+                await self._client.login(token)
+            except discord.LoginFailure:
+                raise UserError(TOKEN_WRONG) from None
+            except (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordServerError) as error:
+                log.warning("Discord does not answer: %s", error or type(error).__name__)
+            else:
+                return
+            await self._client.http.close()
+            self._client.http.connector = discord.utils.MISSING  # closed with its session; the next login makes one
+            await asyncio.sleep(RETRY_S)
 
     async def close(self) -> None:
         """End `run`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 from slack_bolt.authorization import AuthorizeResult
@@ -61,7 +62,7 @@ class SlackAdapter:
     async def _serve(self, stack: contextlib.AsyncExitStack, book: Book, session: aiohttp.ClientSession) -> None:
         client_id = self._settings.slack_client_id
         workspaces = Workspaces(self._settings, session, await book.installations(client_id) if client_id else None)
-        await self._begin(workspaces)
+        await _insisted("DREAMBOT_SLACK_BOT_TOKEN", workspaces.begin)
         pictures = Pictures(book, self._house.picture, self._settings.shown_side)
         messages = Messages(book, workspaces, pictures)
         desk = Desk(book, workspaces, messages, ack_s=self._ack_s)
@@ -73,10 +74,7 @@ class SlackAdapter:
         self._messages = messages
         self._ready.set()
         if self._settings.slack_app_token is not None:
-            handler = Socket(app, self._settings.slack_app_token.get_secret_value())
-            stack.push_async_callback(handler.close_async)
-            await handler.connect_async()  # type: ignore[no-untyped-call]
-            log.info("Slack: Socket Mode")
+            await self._socket(stack, app, workspaces, self._settings.slack_app_token.get_secret_value())
         if self._settings.slack_http_port is not None:
             door = Door(app, await oauth(self._settings, book, workspaces.made(None)))
             stack.push_async_callback(door.close)
@@ -85,19 +83,17 @@ class SlackAdapter:
         self._listening.set()
         await self._closed.wait()
 
-    async def _begin(self, workspaces: Workspaces) -> None:
-        """Learn who we are; a wrong token is said in words, an outage waited for."""
-        while True:
-            try:
-                await workspaces.begin()
-            except Exception as error:
-                read = slack_trouble.read(error)
-                if isinstance(read, Undeliverable):
-                    raise UserError(f"Slack does not accept DREAMBOT_SLACK_BOT_TOKEN: {read}.") from error
-                log.warning("Slack does not answer: %s", read)
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
+    async def _socket(self, stack: contextlib.AsyncExitStack, app: Gate, workspaces: Workspaces, token: str) -> None:
+        handler = Socket(app, token)
+        stack.push_async_callback(handler.close_async)
+
+        async def permit() -> None:  # slack_sdk would ask for this itself, and for ever where the token is wrong
+            answer = await workspaces.made(token).apps_connections_open(app_token=token)
+            handler.client.wss_uri = str(answer["url"])
+
+        await _insisted("DREAMBOT_SLACK_APP_TOKEN", permit)
+        await handler.connect_async()  # type: ignore[no-untyped-call]
+        log.info("Slack: Socket Mode")
 
     def _app(self, workspaces: Workspaces) -> Gate:
         secret = self._settings.slack_signing_secret
@@ -141,6 +137,19 @@ class SlackAdapter:
         await self._ready.wait()
         assert self._messages is not None
         return self._messages
+
+
+async def _insisted(token: str, call: Callable[[], Awaitable[None]]) -> None:
+    """Until Slack answers; UserError if it does not accept the token that the setting holds."""
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            read = slack_trouble.read(error)
+            if isinstance(read, Undeliverable):
+                raise UserError(f"Slack does not accept {token}: {read}.") from error
+            log.warning("Slack does not answer: %s", read)
+            await asyncio.sleep(RETRY_S)
 
 
 def check(settings: BotSettings) -> None:

@@ -26,6 +26,7 @@ NEVER = {
     "account_inactive": "the app was removed from the workspace",
     "invalid_auth": "the token is not valid",
     "not_authed": "there is no token",
+    "not_allowed_token_type": "the token is of another kind",
     "token_revoked": "the token was revoked",
     "token_expired": "the token has expired",
     "missing_scope": "the app lacks a permission; install it again with the manifest",

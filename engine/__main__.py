@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import DeviceBusy, PullFailed
 from engine.evaluate import add_arguments as evaluation_words
+from engine.giving_way import give_way
 from engine.metrics import Metrics
 from engine.packs import Pack, find_packs
 from engine.settings import DEFAULT_SIZE, EngineSettings
@@ -92,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     settings = EngineSettings()
     if arguments.verb is None:
+        give_way()
         asyncio.run(serve(settings, StoreSettings.load()))
         return 0
     from engine import catalog  # the verbs are not needed to serve

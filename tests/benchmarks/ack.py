@@ -1,98 +1,157 @@
-"""How soon Discord hears "queued": `python -m tests.benchmarks.ack [ACTS]`, embedded pack, engine at nice 10.
+"""How soon a chat hears "queued": `python -m tests.benchmarks.ack [SURFACE …] [--acts N]`, embedded pack, `serve`.
 
-From the moment the peer sends the interaction to the moment the acknowledgement reaches it: gateway, handler, the
-durable row, and the way back. Once with an idle engine and an empty queue, once with 200 jobs in the queue and the
-engine at work. Prints a table and writes results/ack-CORES-cores.json.
+From the moment the peer sends the command to the moment the acknowledgement has reached it: wire, handler, the durable
+row, and the way back; what the peer checks after that is not counted. Bot and engine are started by `dreambot serve`.
+Once with an idle engine and an empty queue, once with 200 jobs in the queue and the engine at work on every core. A
+command comes a moment after the last one's job was cancelled, so that the queue stays as long and the engine has the
+cores again; how much of them it had is told, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
 import os
 import statistics
-import sys
 import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from storage.job import Caller, Params, Request
-from tests.benchmarks.contact_sheet import RESULTS
-from tests.fakes.discord.peer import ADA, EVE
-from tests.scenarios.discord_house import DiscordHouse, open_discord_house
+from tests.benchmarks.common import keep, table
+from tests.fakes.slack.workspace import ADA as SLACK_ADA
+from tests.scenarios.discord_house import ADA, open_discord_house
+from tests.scenarios.house import House
+from tests.scenarios.slack import scene
 
-QUEUED, PEOPLE, NICE = 200, 20, 10
+QUEUED, PEOPLE, CANDIDATES = 200, 20, 2_000
+PAUSE_S = 0.25
+SURFACES = ("discord", "slack", "slack-http")
+
+
+@dataclass(frozen=True)
+class Door:
+    """A surface, and how somebody asks there."""
+
+    house: House
+    ready: Callable[[], Awaitable[None]]
+    ask: Callable[[str], Awaitable[float]]  # seconds to the acknowledgement
+    who: str
+
+
+@asynccontextmanager
+async def discord(folder: Path) -> AsyncIterator[Door]:
+    """The gateway and the interaction's callback."""
+    async with open_discord_house(folder / "home", folder, **environ()) as play:
+
+        async def ask(prompt: str) -> float:
+            act = await play.peer.command("dream", prompt=prompt, candidates=10)
+            return float((await play.peer.ack(act))["after_s"])
+
+        yield Door(play.house, play.peer.ready, ask, ADA)
+
+
+@asynccontextmanager
+async def slack(folder: Path, http: bool = False) -> AsyncIterator[Door]:
+    """Socket Mode, or signed HTTP."""
+    async with scene(folder / "home", folder, http=http, **environ()) as play:
+
+        async def ask(prompt: str) -> float:
+            ack = await play.slack.slash(f"{prompt} --candidates 10")
+            assert ack["acked"], ack
+            return float(ack["after_s"])
+
+        yield Door(play.house, play.heard, ask, SLACK_ADA)
+
+
+def environ() -> dict[str, str]:
+    """As by default, but for the bank, which would make "idle" and "busy" a matter of when one looks."""
+    return {"DREAMBOT_BANK": "0", "DREAMBOT_PROGRESS_S": "2"}
+
+
+async def acknowledged(door: Door, acts: int) -> list[float]:
+    """Seconds to the acknowledgement of one dream after another."""
+    found = []
+    for number in range(acts):
+        found.append(await door.ask(f"a lemon {number}"))
+        for job in await door.house.queue.history(Caller(user=door.who, name="", surface=surface_of(door)), 1):
+            await door.house.queue.cancel(job.id, job.caller)
+        await asyncio.sleep(PAUSE_S)
+    return found
+
+
+def surface_of(door: Door) -> str:
+    """As the store names it."""
+    return "slack" if door.who == SLACK_ADA else "discord"
+
+
+async def fill(house: House) -> None:
+    """Two hundred waiting jobs of many people, each long enough to keep the engine busy."""
+    for number in range(QUEUED):
+        caller = Caller(user=f"u{number % PEOPLE}", name=f"u{number % PEOPLE}", guild="crowd")
+        params = Params(prompt="a photo of a lemon", seed=number, candidates=CANDIDATES)
+        await house.queue.submit(Request(caller=caller, params=params))
+
+
+async def measure(door: Door, acts: int) -> dict[str, Any]:
+    """Idle, then busy."""
+    door.house.environ["DREAMBOT_THREADS"] = "0"  # one a core
+    serving = door.house.serve()
+    await door.ready()
+    engine = await door.house.beating_engine()
+    await acknowledged(door, 3)  # the first ones pay for what is loaded lazily
+    await door.house.queue.pause()
+    before = os.getloadavg()[0]
+    idle = await acknowledged(door, acts)
+    await fill(door.house)
+    await door.house.queue.resume()
+    await door.house.until(lambda event: event.kind.value == "progressed")
+    began, used = time.perf_counter(), seconds_of(engine)
+    busy = await acknowledged(door, acts)
+    cores = round((seconds_of(engine) - used) / (time.perf_counter() - began), 2)
+    waiting = len(await door.house.queue.waiting(10_000))
+    serving.terminate()
+    await asyncio.to_thread(serving.wait)
+    told = {"load_before": before, "engine_cores_while_busy": cores, "waiting_at_the_end": waiting}
+    return told | {"idle": quantiles(idle), "busy": quantiles(busy)}
+
+
+def seconds_of(process: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
-    """Milliseconds: the median, the 99th percentile, the worst."""
-    ordered = sorted(second * 1000 for second in seconds)
+    """Milliseconds: the median, the 99th percentile (of 100 the second largest), the worst."""
+    ordered = sorted(round(second * 1000, 1) for second in seconds)
     last = ordered[min(len(ordered) - 1, round(0.99 * (len(ordered) - 1)))]
     return {"n": len(ordered), "p50": statistics.median(ordered), "p99": last, "worst": ordered[-1]}
 
 
-async def acknowledged(discord: DiscordHouse, acts: int, who: str) -> list[float]:
-    """Seconds to the acknowledgement of one dream after another; each is cancelled, so that the queue stays as long."""
-    found = []
-    for number in range(acts):
-        act = await discord.peer.command("dream", prompt=f"a lemon {number}", candidates=10, who={"user": who})
-        found.append(float((await discord.peer.ack(act))["after_s"]))
-        for job in await discord.house.queue.waiting(10_000):
-            if job.caller.user == who:
-                await discord.house.queue.cancel(job.id, job.caller)
-    return found
-
-
-async def fill(discord: DiscordHouse) -> None:
-    """Two hundred waiting jobs of many people, each long enough to keep the engine busy."""
-    for number in range(QUEUED):
-        caller = Caller(user=f"u{number % PEOPLE}", name=f"u{number % PEOPLE}", guild="crowd")
-        params = Params(prompt="a photo of a lemon", seed=number, candidates=2_000)
-        await discord.house.queue.submit(Request(caller=caller, params=params))
-
-
-def be_nice(process: int) -> None:
-    """Every thread that there is, and so every one to come, gives way to the bot, as `serve` has it."""
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        os.setpriority(os.PRIO_PROCESS, int(thread.name), NICE)
-
-
-async def measure(discord: DiscordHouse, acts: int) -> dict[str, Any]:
-    """Idle, then busy."""
-    await discord.start_bot()
-    engine = await discord.start_engine()
-    be_nice(engine.pid)
-    await acknowledged(discord, 3, ADA)  # the first ones pay for what is loaded lazily
-    await discord.house.queue.pause()
-    idle = await acknowledged(discord, acts, ADA)
-    await fill(discord)
-    await discord.house.queue.resume()
-    await discord.house.until(lambda event: event.kind.value == "progressed")
-    busy = await acknowledged(discord, acts, EVE)
-    waiting = len(await discord.house.queue.waiting(10_000))
-    return {"idle": quantiles(idle), "busy": quantiles(busy), "waiting_at_the_end": waiting}
+async def on(surface: str, acts: int) -> dict[str, Any]:
+    """One surface, in a home of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        opened = discord(folder) if surface == "discord" else slack(folder, http=surface == "slack-http")
+        async with opened as door:
+            return await measure(door, acts)
 
 
 def main() -> None:
     """Measure, print, write."""
-    acts = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    before = os.getloadavg()
-
-    async def run(folder: Path) -> dict[str, Any]:
-        async with open_discord_house(folder / "home", folder, DREAMBOT_PROGRESS_S="2") as discord:
-            discord.house.environ["DREAMBOT_THREADS"] = "0"
-            return await measure(discord, acts)
-
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(run(Path(folder)))
-    found["machine"] = {"cores": os.cpu_count(), "load_before": before, "load_after": os.getloadavg()}
-    for name in ("idle", "busy"):
-        one = found[name]
-        print(f"engine {name}: p50 {one['p50']:.0f} ms   p99 {one['p99']:.0f} ms   worst {one['worst']:.0f} ms")
-    print("load before", before)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"ack-{os.cpu_count()}-cores.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("surface", nargs="*", choices=[*SURFACES, []], default=[])
+    words.add_argument("--acts", type=int, default=100)
+    asked = words.parse_args()
+    found = {surface: asyncio.run(on(surface, asked.acts)) for surface in asked.surface or SURFACES}
+    rows = [(surface, engine, one[engine]) for surface, one in found.items() for engine in ("idle", "busy")]
+    table([{"surface": surface, "engine": engine, **figures} for surface, engine, figures in rows])
+    keep("ack", found)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.__main__ import surfaces
 from bot.house import House
 from bot.settings import BotSettings
 from bot.store import Store
+from bot.surfaces import Surfaces
 from storage.errors import UserError
 
 
@@ -41,6 +41,6 @@ def test_a_token_is_not_read_from_where_it_does_not_belong(tmp_path: Path) -> No
 
 async def test_a_surface_is_served_once_its_token_is_set(store: Store, settings: BotSettings) -> None:
     """Without tokens the local one alone."""
-    assert [adapter.surface for adapter in surfaces(settings, House.of(store))] == ["local"]
+    assert [adapter.surface for adapter in Surfaces(settings, House.of(store)).adapters] == ["local"]
     told = BotSettings.load({"DREAMBOT_HOME": str(settings.home), "DREAMBOT_DISCORD_TOKEN": "x.y.z"})
-    assert [adapter.surface for adapter in surfaces(told, House.of(store))] == ["local", "discord"]
+    assert [adapter.surface for adapter in Surfaces(told, House.of(store)).adapters] == ["local", "discord"]

@@ -32,11 +32,15 @@ class Scene:
         """The bot, listening to Slack."""
         since = await self.slack.mark()
         bot = self.house.start_engine("bot")
+        await self.heard(since)
+        return bot
+
+    async def heard(self, since: int = 0) -> None:
+        """Until a bot listens."""
         if self.http:
             await self._listening()
         else:
             await self.slack.until(lambda entry: entry["kind"] == "socket" and entry["what"] == "opened", since)
-        return bot
 
     async def _listening(self) -> None:
         port = int(self.house.environ["DREAMBOT_SLACK_HTTP_PORT"])

@@ -101,10 +101,10 @@ class Control:
         return plain({})
 
     async def channel(self, request: web.Request) -> web.Response:
-        """Change a channel: gone, bot_in, nsfw; one that is not there is made."""
+        """Change a channel: gone, bot_in, nsfw; one that is not known is made, in `guild` or in the usual one."""
         change = await request.json()
         name = change.pop("id")
-        channel = self._world.channels.setdefault(name, Channel(name, GUILD))
+        channel = self._world.channels.setdefault(name, Channel(name, change.get("guild", GUILD)))
         for name, value in change.items():
             setattr(channel, name, value)
         return plain({})

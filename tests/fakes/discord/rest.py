@@ -76,7 +76,7 @@ class Rest:
             assert resource is not None
             template = resource.canonical.removeprefix(BASE)
             body, files = await _read(request)
-            request["body"], request["files"] = body, files
+            request["body"], request["files"], request["at"] = body, files, self.world.clock.now()
             problems = self.contract.problems(request.method, template, request.query, body)
             fault = self.faults.take(faults.OPERATIONS.get((request.method, template)), body)
             response = await self._answer(request, handler, fault, template)
@@ -164,7 +164,7 @@ class Rest:
     async def callback(self, request: web.Request) -> web.Response:
         """The first answer to an interaction."""
         interaction = self.world.interactions.get(request.match_info["interaction_token"])
-        after_s = self.world.clock.now() - interaction.created_at if interaction else 0.0
+        after_s = request["at"] - interaction.created_at if interaction else 0.0
         if interaction is None or interaction.id != request.match_info["interaction_id"] or after_s > ACK_S:
             raise Refused(Refusal(10062, "Unknown interaction", 404))
         if interaction.acknowledged is not None:

@@ -24,10 +24,11 @@ class Ack:
 
     def __init__(self, *, acked: bool, body: Any = None, status: int | None = None) -> None:
         self.acked, self.body, self.status = acked, body, status
+        self.after_s: float | None = None  # by the machine's clock, from sent to answered
 
     def to_json(self) -> dict[str, Any]:
         """For the test."""
-        return {"acked": self.acked, "body": self.body, "status": self.status}
+        return {"acked": self.acked, "body": self.body, "status": self.status, "after_s": self.after_s}
 
 
 class Sockets:
@@ -71,8 +72,9 @@ class Sockets:
         }
         if kind == "event":
             envelope |= {"retry_attempt": retry, "retry_reason": "timeout" if retry else ""}
+        began = time.perf_counter()
         await socket.send_json(envelope)
-        return await _in_time(self._workspace, future)
+        return await _in_time(self._workspace, future, began)
 
     async def refresh(self) -> None:
         """Ask every client to come again, and hang up once a new one is there."""
@@ -130,8 +132,8 @@ class SignedHttp:
         headers = {"Content-Type": content_type} | signature(body, stamp, secret)
         if retry:
             headers |= {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": "http_timeout"}
-        work = asyncio.ensure_future(self._post(body, headers))
-        return await _in_time(self._workspace, work)
+        began = time.perf_counter()
+        return await _in_time(self._workspace, asyncio.ensure_future(self._post(body, headers)), began)
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> Ack:
         async with aiohttp.ClientSession() as session, session.post(self._url, data=body, headers=headers) as answer:
@@ -156,15 +158,17 @@ def signature(body: bytes, stamp: str, secret: str = SECRET) -> dict[str, str]:
     return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
 
 
-async def _in_time(workspace: Workspace, work: asyncio.Future[Any]) -> Ack:
-    """The answer, unless the clock has moved on by three seconds before it came."""
+async def _in_time(workspace: Workspace, work: asyncio.Future[Any], began: float) -> Ack:
+    """The answer, and how soon it came since `began`, unless the clock has moved on by three seconds before it came."""
     late = asyncio.ensure_future(workspace.clock.until(workspace.clock.now() + ACK_S))
     try:
         await asyncio.wait({work, late}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             return Ack(acked=False)
         try:
-            return work.result()  # type: ignore[no-any-return]
+            ack: Ack = work.result()
+            ack.after_s = time.perf_counter() - began
+            return ack
         except (aiohttp.ClientError, OSError):
             return Ack(acked=False)
     finally:
