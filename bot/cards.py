@@ -76,6 +76,7 @@ class Card:
     images: tuple[str, ...] = ()  # digests of stored pictures, best first
     buttons: tuple[Button, ...] = ()
     job: str | None = None
+    asker: str | None = None  # whose dream it is, by name; for surfaces whose messages do not show that themselves
     rows: tuple[Mapping[str, Any], ...] = ()  # one JSON object a row
     private: bool = False  # for the asker's eyes only, where the surface can do that
     file: str | None = None  # the path of a file that is handed over with the card (an export)
@@ -121,6 +122,7 @@ def queued_card(standing: Standing, *, engine: bool, paused: bool) -> Card:
         fields=(Field("job", job.id), Field("seed", str(job.params.seed)), Field("method", _how(job))),
         buttons=(Button("Cancel", "cancel", job.id),),
         job=job.id,
+        asker=job.caller.name,
     )
 
 
@@ -148,6 +150,7 @@ def progress_card(job: Job, event: Event, left: tuple[float, float] | None = Non
         images=(str(preview),) if preview else (),
         buttons=(Button("Cancel", "cancel", job.id),),
         job=job.id,
+        asker=job.caller.name,
     )
 
 
@@ -161,8 +164,10 @@ def _left(job: Job, left: tuple[float, float] | None) -> str:
 
 def job_card(job: Job) -> Card:
     """A job that is over, or as it stands."""
-    if job.withdrawn is not None:
-        return withdrawn_card(job)
+    return withdrawn_card(job) if job.withdrawn is not None else replace(_ended_card(job), asker=job.caller.name)
+
+
+def _ended_card(job: Job) -> Card:
     if job.state is State.COMPLETED:
         return result_card(job)
     if job.state is State.FAILED:
@@ -228,7 +233,7 @@ def details_card(job: Job) -> Card:
         ("drawn on", " ".join(str(trace[key]) for key in ("device", "dtype") if key in trace)),
         ("recipe", (job.recipe_digest or "")[:RECIPE]),
     ]
-    return replace(card, fields=(*card.fields, *(Field(name, value) for name, value in details if value)))
+    return replace(card, asker=None, fields=(*card.fields, *(Field(name, value) for name, value in details if value)))
 
 
 def _facts(job: Job, best: Image | None) -> list[tuple[str, str]]:

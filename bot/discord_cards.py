@@ -21,7 +21,7 @@ TITLE, DESCRIPTION, FIELDS, FIELD_NAME, FIELD_VALUE, TOTAL = 256, 4_096, 25, 256
 RESERVED = 1_000  # of the total, for the description
 MOST_FILES = 10
 REQUEST_BYTES = 24 << 20  # of 25 MiB, the rest is for the words
-LABEL, MODAL_TITLE, INPUT_LABEL, INPUT_VALUE = 80, 45, 45, 4_000
+LABEL, MODAL_TITLE, INPUT_LABEL, INPUT_VALUE, ASKER = 80, 45, 45, 4_000, 100
 COLOURS = {
     Tone.WAITING: 0x8A8F98,
     Tone.RUNNING: 0x3B82C4,
@@ -32,7 +32,7 @@ COLOURS = {
 TOO_LARGE = "The file is larger than this channel takes; ask the operator for it."
 FILE = "dreams.zip"  # what a file that goes with a card is called
 COPIED = ("job", "seed")  # shown so that a tap selects them
-STYLES = {"cancel": discord.ButtonStyle.danger, "delete": discord.ButtonStyle.danger}
+STYLES = dict.fromkeys(("cancel", "erase", "forget"), discord.ButtonStyle.danger)  # `delete` only asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,8 @@ def draw(card: Card, picture: Callable[[str], Path], *, side: int, limit: int, n
 def embed(card: Card, missing: int = 0) -> discord.Embed:
     """The words of a card; `missing` pictures could not be sent."""
     drawn = discord.Embed(colour=COLOURS[card.tone], title=neutral(card.title, TITLE))
+    if card.asker:
+        drawn.set_footer(text=plain(f"for {card.asker}", ASKER))
     for field in card.fields[:FIELDS]:
         name = neutral(field.name, FIELD_NAME)
         value = f"`{plain(field.value, 64)}`" if field.name in COPIED else neutral(field.value, FIELD_VALUE)
@@ -104,7 +106,11 @@ def embed(card: Card, missing: int = 0) -> discord.Embed:
 
 
 def _size(drawn: discord.Embed) -> int:
-    return length(drawn.title or "") + sum(length(str(f.name)) + length(str(f.value)) for f in drawn.fields)
+    return (
+        length(drawn.title or "")
+        + length(drawn.footer.text or "")
+        + sum(length(str(f.name)) + length(str(f.value)) for f in drawn.fields)
+    )
 
 
 def modal(form: Form) -> discord.ui.Modal:

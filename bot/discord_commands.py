@@ -100,7 +100,7 @@ def plant(tree: app_commands.CommandTree[Any], verbs: Mapping[str, Verb], doors:
     admins = app_commands.Group(
         name=ADMIN_COMMAND,
         description="Steer the queue and its people.",
-        default_permissions=discord.Permissions(manage_guild=True),
+        default_permissions=discord.Permissions(manage_messages=True),
         allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
     )
     for name, (usage, what) in ADMIN.items():

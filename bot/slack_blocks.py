@@ -118,7 +118,9 @@ def _code(lines: str) -> Block:
 
 
 def _facts(card: Card) -> Iterator[Block]:
-    facts = [f"*{_words(field.name)}* {_words(field.value)}" for field in card.fields]
+    asker = [("for", card.asker)] if card.asker else []
+    said = [*asker, *((field.name, field.value) for field in card.fields)]
+    facts = [f"*{_words(name)}* {_words(value)}" for name, value in said]
     while sum(map(len, facts)) > FACTS_IN_ALL:
         facts.pop()
     for at in range(0, len(facts), FACTS_IN_A_ROW):

@@ -48,6 +48,17 @@ def test_a_queued_card_is_honest_about_its_place() -> None:
     assert cards.place(standing, paused=True) == "queued; the queue is paused"
 
 
+def test_a_card_of_a_dream_says_whose_it_is() -> None:
+    """Queued, running, done, failed, cancelled; not where its pictures were taken away, and in details as a fact."""
+    event = Event(kind=Kind.PROGRESSED, job="k7f3q2", at=0.0, data={"done": 1, "total": 2})
+    waiting = cards.queued_card(Standing(job=job(state=State.QUEUED), position=1), engine=True, paused=False)
+    ended = [cards.job_card(job(state=state)) for state in (State.COMPLETED, State.FAILED, State.CANCELLED)]
+    assert {card.asker for card in (waiting, cards.progress_card(job(), event), *ended)} == {job().caller.name}
+    assert cards.job_card(job(withdrawn=Withdrawn.DELETED)).asker is None
+    details = cards.details_card(job())
+    assert (details.asker, {f.name: f.value for f in details.fields}["by"]) == (None, job().caller.name)
+
+
 def test_progress_shows_the_best_so_far() -> None:
     """Done, total, the best score and its picture."""
     event = Event(

@@ -58,10 +58,10 @@ def faces(prompt: str) -> list[Card]:
     standing = Standing(job=waiting, position=3, eta=(5.0, 60.0))
     rows = [{"rank": n, "score": 0.3, "name": prompt, "job": "k7f3q2", "prompt": prompt} for n in range(60)]
     return [
-        cards.result_card(done),
+        cards.job_card(done),
         cards.queued_card(standing, engine=True, paused=False),
         cards.progress_card(waiting, event),
-        cards.failed_card(replace(done, state=State.FAILED, message=prompt)),
+        cards.job_card(replace(done, state=State.FAILED, message=prompt)),
         boards.queue_card([standing] * 50, engine=True, paused=False),
         boards.history_card([done] * 50),
         boards.table_card("Leaderboard", rows, empty="", columns=("rank", "score", "name", "job", "prompt")),
@@ -200,6 +200,12 @@ def test_buttons_stand_in_rows_of_five() -> None:
     rows = run(drawn())
     assert [len(row["components"]) for row in rows] == [5, 5, 2]
     assert list(overlay.message({"content": "x", "components": rows}, [], LIMIT)) == []
+
+
+def test_whose_dream_it_is_stands_at_the_foot() -> None:
+    """Whoever pressed a button under somebody else's picture is named below what came of it."""
+    person = Caller(user="1", name="ada `\u202e", guild="1", surface="discord")
+    assert embed(cards.job_card(job("a lemon", caller=person))).footer.text == f"for ada {TICK}"
 
 
 def test_a_rerank_says_by_what() -> None:

@@ -40,6 +40,7 @@ cards_of_anything = st.builds(
         lambda verbs: tuple(Button(verb * 30, verb, "k7f3q2") for verb in verbs)
     ),
     job=st.just("k7f3q2"),
+    asker=st.none() | prompts,
     spoiler=st.booleans(),
 )
 FILES = {digest: f"F{digest}" for digest in "abcdef"}
@@ -110,6 +111,13 @@ def test_a_result_has_pictures_facts_and_buttons_in_this_order() -> None:
     assert vary["action_id"] == "v1:vary:k7f3q2"
     assert cancel["style"] == "danger"
     assert "style" not in vary
+
+
+def test_whose_dream_it_is_stands_first_among_the_facts() -> None:
+    """A message of the bot's own does not show who asked, so the card says it; a name is no markup."""
+    card = Card(tone=Tone.DONE, title="x", fields=(Field("seed", "7"),), asker="*ada* <!channel>")
+    (context,) = (block for block in slack_blocks.blocks(card, {}) if block["type"] == "context")
+    assert [one["text"] for one in context["elements"]] == ["*for* ada &lt;!channel&gt;", "*seed* 7"]
 
 
 def test_a_covered_picture_is_not_shown() -> None:

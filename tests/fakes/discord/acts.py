@@ -16,7 +16,11 @@ class Upload(str):
     """The id of an uploaded file."""
 
 
-KINDS = {str: 3, bool: 5, int: 4, float: 10, Upload: 11}
+class Person(str):
+    """Somebody's id."""
+
+
+KINDS = {str: 3, bool: 5, int: 4, Person: 6, float: 10, Upload: 11}
 
 
 def interaction(world: World, act: dict[str, Any]) -> tuple[Interaction, dict[str, Any]]:
@@ -69,7 +73,7 @@ def _data(world: World, act: dict[str, Any]) -> tuple[int, dict[str, Any], dict[
     kind = act["kind"]
     if kind in ("command", "autocomplete"):
         data = _command(world, act["name"], 1)
-        given, resolved = _uploaded(world, act.get("options") or {})
+        given, resolved = _resolved(world, act.get("options") or {})
         data["options"] = _options(act.get("verb"), given, act.get("focused"))
         data |= resolved
         return (COMMAND if kind == "command" else AUTOCOMPLETE), data, {}
@@ -109,17 +113,21 @@ def _command(world: World, name: str, kind: int) -> dict[str, Any]:
     return {"id": known[0]["id"], "name": name, "type": kind}
 
 
-def _uploaded(world: World, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options whose value is {"png": base64} as uploaded files."""
-    given, found = dict(options), {}
+def _resolved(world: World, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options whose value is {"png": base64} as uploaded files, and those of {"user": id} as people."""
+    given, files, people = dict(options), {}, {}
     for name, value in options.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "user" in value:
+            given[name] = Person(value["user"])
+            people[value["user"]] = world.user(value["user"])
+        elif isinstance(value, dict):
             number, data = world.clock.snowflake(), base64.b64decode(value["png"])
             world.files[number] = data
             url = f"{world.base}/cdn/attachments/0/{number}/{name}.png"
-            found[number] = {"id": number, "filename": f"{name}.png", "size": len(data), "url": url, "proxy_url": url}
+            files[number] = {"id": number, "filename": f"{name}.png", "size": len(data), "url": url, "proxy_url": url}
             given[name] = Upload(number)
-    return given, {"resolved": {"attachments": found}} if found else {}
+    found = {"attachments": files, "users": people}
+    return given, {"resolved": {name: kind for name, kind in found.items() if kind}} if files or people else {}
 
 
 def _options(verb: str | None, options: dict[str, Any], focused: str | None) -> list[dict[str, Any]]:

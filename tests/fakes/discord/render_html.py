@@ -69,7 +69,9 @@ def _embed(one: Mapping[str, Any]) -> str:
     )
     words = f"<div class=d>{marked(str(one['description']))}</div>" if one.get("description") else ""
     rest = f"<div class=f>{fields}</div>" if fields else ""
-    return f"<div class=e style='border-color:{colour}'><h3>{marked(str(one.get('title', '')))}</h3>{words}{rest}</div>"
+    foot = f"<div class=w>{html.escape(str(one['footer']['text']))}</div>" if one.get("footer") else ""
+    title = marked(str(one.get("title", "")))
+    return f"<div class=e style='border-color:{colour}'><h3>{title}</h3>{words}{rest}{foot}</div>"
 
 
 def _row(row: Mapping[str, Any]) -> str:

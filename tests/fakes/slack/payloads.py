@@ -24,7 +24,7 @@ def slash(workspace: Workspace, user: str, channel: str, command: str, text: str
         "channel_id": channel,
         "channel_name": _channel_name(workspace, channel),
         "user_id": user,
-        "user_name": workspace.users[user]["name"],
+        "user_name": workspace.users.get(user, {}).get("name", "ghost"),
         "command": command,
         "text": escaped(text),
         "api_app_id": APP,

@@ -16,6 +16,7 @@ CLIENT_ID, CLIENT_SECRET, CODE = "111.222", "client-secret-of-the-fake", "code-o
 INSTALLED_TOKEN = "xoxb-installed-by-oauth"
 
 ADA, BEN, EVE = "U0ADA", "U0BEN", "U0EVE"  # an admin, a member, and somebody of another workspace
+GHOST = "U0GHOST"  # somebody of whom users.info tells nothing
 GENERAL, PRIVATE, ARCHIVED, QUIET = "C0GENERAL", "G0PRIVATE", "C0ARCHIVED", "C0QUIET"
 SCOPES = (
     "app_mentions:read",
