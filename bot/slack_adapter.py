@@ -27,6 +27,7 @@ from bot.slack_listeners import Listeners
 from bot.slack_messages import Address, Messages
 from bot.slack_people import People
 from bot.slack_pictures import Pictures
+from bot.slack_uploads import Uploads
 from bot.slack_workspaces import Workspaces
 from storage.errors import UserError
 
@@ -70,7 +71,8 @@ class SlackAdapter:
         app = self._app(workspaces)
         home = Home(self._house, workspaces, pictures)
         people = People(self._settings, workspaces)
-        Listeners(self._house, desk, people, workspaces, home).register(app)
+        uploads = Uploads(workspaces, session, self._house.hand_in, self._settings.slack_api_url)
+        Listeners(self._house, desk, people, workspaces, home, uploads).register(app)
         self._messages = messages
         self._ready.set()
         if self._settings.slack_app_token is not None:

@@ -19,6 +19,8 @@ from sqlalchemy import Column, Float, MetaData, String, Table, delete, event, se
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from storage.database import journal_mode
+
 T = TypeVar("T")
 
 DAY_S = 86_400.0
@@ -178,6 +180,7 @@ class Book:
 
 def _durable(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA journal_mode={journal_mode()}")  # in WAL a look-up does not wait for somebody's write
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA busy_timeout=5000")
     cursor.close()

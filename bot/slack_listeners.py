@@ -11,13 +11,14 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 
-from bot import cards, slack_blocks
+from bot import arguments, cards, slack_blocks
 from bot.cards import Card
 from bot.house import House
 from bot.slack_desk import Answer, Desk, Request
 from bot.slack_home import Home
 from bot.slack_messages import Address
 from bot.slack_people import People
+from bot.slack_uploads import Uploads
 from bot.slack_workspaces import Workspaces
 
 Body = Mapping[str, Any]
@@ -33,9 +34,11 @@ ENTITY = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 class Listeners:
     """The app's listeners."""
 
-    def __init__(self, house: House, desk: Desk, people: People, workspaces: Workspaces, home: Home) -> None:
+    def __init__(
+        self, house: House, desk: Desk, people: People, workspaces: Workspaces, home: Home, uploads: Uploads
+    ) -> None:
         self._house, self._desk, self._people = house, desk, people
-        self._workspaces, self._home = workspaces, home
+        self._workspaces, self._home, self._uploads = workspaces, home, uploads
 
     def register(self, app: AsyncApp) -> None:
         """Everything, the catch-alls last."""
@@ -126,7 +129,8 @@ class Listeners:
         async def work() -> Answer:
             caller = await self._people.caller(_team(body), user, channel)
             prompt = readable(str(message.get("text") or ""))
-            return await self._house.phrases.dream(caller, prompt, {}, reply_to=request.reply_to, event_key=key)
+            beside = {"image": await self._uploads.picture(_team(body), message)}
+            return await self._house.phrases.dream(caller, prompt, beside, reply_to=request.reply_to, event_key=key)
 
         await self._desk.serve(ack, request, work)
 
@@ -138,12 +142,8 @@ class Listeners:
     async def direct(self, body: Body, next: Next) -> None:
         """What a person writes to us directly; what we, other bots or edits write is nothing."""
         event = body["event"]
-        if (
-            event.get("channel_type") == "im"
-            and event.get("user")
-            and not event.get("subtype")
-            and "bot_id" not in event
-        ):
+        written = event.get("subtype") in (None, "", "file_share")
+        if event.get("channel_type") == "im" and event.get("user") and written and "bot_id" not in event:
             await self._said(body, event, threaded=False)
         await next()
 
@@ -186,7 +186,11 @@ class Listeners:
             ourselves = await self._workspaces.ourselves(team, body.get("enterprise_id"))
             caller = await self._people.caller(team, user, channel)
             text = readable(str(event.get("text") or "").replace(f"<@{ourselves.bot_user}>", " "))
-            return await self._house.phrases.slash(caller, text, reply_to=request.reply_to, event_key=key)
+            where = {"reply_to": request.reply_to, "event_key": key}
+            if (picture := await self._uploads.picture(team, event)) is None:
+                return await self._house.phrases.slash(caller, text, **where)
+            words = arguments.words(text)  # whoever sends a picture along means a dream
+            return await self._house.phrases.dream(caller, words.text, {**words.options, "image": picture}, **where)
 
         await self._desk.serve(_no_ack, request, work)
 

@@ -84,17 +84,18 @@ class Control:
         """Somebody writes; in a direct message the app hears of it."""
         if asked.get("direct"):
             asked = asked | {"channel": self._workspace.direct(asked["user"]).id}
-        said = payloads.said(
-            self._workspace, asked["user"], asked["channel"], payloads.escaped(asked["text"]), asked.get("thread")
-        )
+        where = asked["user"], asked["channel"], payloads.escaped(asked["text"]), asked.get("thread")
+        said = payloads.said(self._workspace, *where, asked.get("picture"))
         if asked.get("direct"):
             inner = said | {"channel": asked["channel"], "channel_type": "im", "event_ts": said["ts"]}
+            inner |= {"subtype": "file_share"} if "files" in said else {}
             await self._retried(payloads.event(self._workspace, inner), asked.get("copies", 1))
         return said
 
     async def _mention(self, asked: Asked) -> Any:
         """Somebody writes to the app by name."""
-        said = payloads.said(self._workspace, asked["user"], asked["channel"], asked["text"], asked.get("thread"))
+        where = asked["user"], asked["channel"], asked["text"], asked.get("thread")
+        said = payloads.said(self._workspace, *where, asked.get("picture"))
         inner = said | {"type": "app_mention", "channel": asked["channel"], "event_ts": said["ts"]}
         outer = payloads.event(self._workspace, inner)
         return said | {"ack": await self._retried(outer, asked.get("copies", 1))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.fakes.slack.workspace import APP, BOT_USER, TEAM, TEAM_NAME, Workspace
+from tests.fakes.slack.workspace import APP, BOT_USER, TEAM, TEAM_NAME, File, Workspace
 
 Payload = dict[str, Any]
 
@@ -135,12 +135,24 @@ def event(workspace: Workspace, inner: Payload, event_id: str | None = None) -> 
     }
 
 
-def said(workspace: Workspace, user: str, channel: str, text: str, thread: str | None = None) -> Payload:
-    """What somebody wrote, kept in the channel."""
+def said(
+    workspace: Workspace, user: str, channel: str, text: str, thread: str | None = None, picture: str | None = None
+) -> Payload:
+    """What somebody wrote, kept in the channel; `picture`: the bytes of a file beside it, in hexadecimal."""
     message = {"type": "message", "user": user, "text": text, "ts": workspace.clock.ts(), "team": TEAM, "blocks": []}
     message |= {"thread_ts": thread} if thread else {}
+    message |= {"files": [shared(workspace, bytes.fromhex(picture))]} if picture is not None else {}
     workspace.channels[channel].messages[message["ts"]] = message
     return message
+
+
+def shared(workspace: Workspace, content: bytes) -> Payload:
+    """A file that a person has uploaded, as messages carry it."""
+    file = File(workspace.name("F"), "picture.png", len(content), content, complete=True, polls_left=0)
+    workspace.files[file.id] = file
+    url = f"{workspace.base}/files-pri/{file.id}"
+    about = {"id": file.id, "name": file.name, "mimetype": "image/png", "filetype": "png", "size": len(content)}
+    return about | {"url_private": url, "url_private_download": url, "mode": "hosted", "is_external": False}
 
 
 def _interaction(workspace: Workspace, kind: str, user: str) -> Payload:

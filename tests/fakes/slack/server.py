@@ -13,7 +13,7 @@ from tests.fakes.slack.control import Control
 from tests.fakes.slack.delivery import Sockets
 from tests.fakes.slack.faults import Faults
 from tests.fakes.slack.web_api import WebApi
-from tests.fakes.slack.workspace import Workspace
+from tests.fakes.slack.workspace import BOT_TOKEN, INSTALLED_TOKEN, Workspace
 
 
 class Peer:
@@ -32,6 +32,7 @@ class Peer:
         app.router.add_route("*", "/api/{method}", api.handle)
         app.router.add_get("/link/", self.sockets.handle)
         app.router.add_post("/upload/{file}", self._upload)
+        app.router.add_get("/files-pri/{file}", self._file)
         app.router.add_post("/response/{name}", self._response)
         app.router.add_route("*", "/control/{verb}", control.handle)
         return app
@@ -48,6 +49,16 @@ class Peer:
             file.content = await request.read()
         await self.workspace.ledger.add("upload", file=file.id, size=len(file.content))
         return web.Response(text=f"OK - {len(file.content)}")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        """url_private: for whoever has a token with files:read; everybody else is sent to the sign-in page."""
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        file = self.workspace.files.get(request.match_info["file"])
+        may = token in (BOT_TOKEN, INSTALLED_TOKEN) and "files:read" in self.workspace.scopes
+        await self.workspace.ledger.add("fetched", file=request.match_info["file"], allowed=may)
+        if file is None or not may:
+            raise web.HTTPFound("/sign-in")
+        return web.Response(body=file.content, content_type="image/png")
 
     async def _response(self, request: web.Request) -> web.Response:
         """A response_url: five uses, thirty minutes."""
