@@ -196,6 +196,7 @@ def _dream(doors: Doors) -> app_commands.Command[Any, ..., None]:
 
 def _menu(doors: Doors) -> app_commands.ContextMenu:
     async def dream_this(interaction: Interaction, message: discord.Message) -> None:
-        await doors.dream(interaction, message.content, {}, None)
+        pictures = [one for one in message.attachments if (one.content_type or "").startswith("image/")]
+        await doors.dream(interaction, message.content, {}, pictures[0] if pictures else None)
 
     return app_commands.ContextMenu(name=MENU, callback=dream_this)

@@ -23,8 +23,9 @@ from typing import Any
 
 from storage.job import Caller, Params, Request
 from tests.benchmarks.common import keep, table
+from tests.fakes.discord.peer import ADA
 from tests.fakes.slack.workspace import ADA as SLACK_ADA
-from tests.scenarios.discord_house import ADA, open_discord_house
+from tests.scenarios.discord_house import open_discord_house
 from tests.scenarios.house import House
 from tests.scenarios.slack import scene
 

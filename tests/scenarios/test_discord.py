@@ -184,7 +184,7 @@ async def test_the_menu_of_a_message(discord: DiscordHouse) -> None:
 
 
 async def test_a_picture_beside_the_words(discord: DiscordHouse) -> None:
-    """An attachment becomes part of the target; what is no picture is refused in a sentence."""
+    """An attachment becomes part of the target, by option or under "Dream this"; what is none is refused in words."""
     await discord.start_engine("tests.fakes.engine")
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
@@ -193,6 +193,8 @@ async def test_a_picture_beside_the_words(discord: DiscordHouse) -> None:
     stored = (await discord.house.job(job_named(card))).params.image
     assert stored is not None
     assert discord.house.images.path(stored).is_file()
+    menu = await discord.peer.menu("Dream this", "a barn", picture=picture["png"])
+    assert (await discord.house.job(job_named(await discord.answered(menu)))).params.image == stored
     noise = {"png": base64.b64encode(b"no picture").decode()}
     refusal = await discord.answered(await discord.peer.command("dream", prompt="a lemon", image=noise))
     assert "PNG, JPEG or WebP" in text_of(refusal)

@@ -87,9 +87,8 @@ def _data(world: World, act: dict[str, Any]) -> tuple[int, dict[str, Any], dict[
             "author": author,
             "channel_id": act.get("channel") or CHANNEL,
         }
-        blank: dict[str, Any] = {
-            name: [] for name in ("embeds", "attachments", "mentions", "mention_roles", "components")
-        }
+        blank: dict[str, Any] = {name: [] for name in ("embeds", "mentions", "mention_roles", "components")}
+        blank["attachments"] = [_upload(world, "picture", act["picture"])] if act.get("picture") else []
         flags = {"type": 0, "flags": 0, "pinned": False, "tts": False, "mention_everyone": False}
         times = {"timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None}
         resolved = {"messages": {target: message | blank | flags | times}}
@@ -121,13 +120,20 @@ def _resolved(world: World, options: dict[str, Any]) -> tuple[dict[str, Any], di
             given[name] = Person(value["user"])
             people[value["user"]] = world.user(value["user"])
         elif isinstance(value, dict):
-            number, data = world.clock.snowflake(), base64.b64decode(value["png"])
-            world.files[number] = data
-            url = f"{world.base}/cdn/attachments/0/{number}/{name}.png"
-            files[number] = {"id": number, "filename": f"{name}.png", "size": len(data), "url": url, "proxy_url": url}
-            given[name] = Upload(number)
+            file = _upload(world, name, value["png"])
+            files[file["id"]] = file
+            given[name] = Upload(file["id"])
     found = {"attachments": files, "users": people}
     return given, {"resolved": {name: kind for name, kind in found.items() if kind}} if files or people else {}
+
+
+def _upload(world: World, name: str, png: str) -> dict[str, Any]:
+    """A file of somebody's, from base64."""
+    number, data = world.clock.snowflake(), base64.b64decode(png)
+    world.files[number] = data
+    url = f"{world.base}/cdn/attachments/0/{number}/{name}.png"
+    about = {"id": number, "filename": f"{name}.png", "size": len(data), "url": url, "proxy_url": url}
+    return about | {"content_type": "image/png"}
 
 
 def _options(verb: str | None, options: dict[str, Any], focused: str | None) -> list[dict[str, Any]]:

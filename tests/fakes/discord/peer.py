@@ -48,9 +48,9 @@ class Peer:
         ack = await self.ack(act)
         return [choice["value"] for choice in ack["data"]["choices"]]
 
-    async def menu(self, name: str, content: str, *, who: Entry | None = None) -> str:
-        """Somebody uses a command of a message's menu."""
-        return await self._act(who, kind="menu", name=name, content=content)
+    async def menu(self, name: str, content: str, *, who: Entry | None = None, picture: str | None = None) -> str:
+        """Somebody uses a command of a message's menu; `picture`: base64 of a PNG beside its words."""
+        return await self._act(who, kind="menu", name=name, content=content, picture=picture)
 
     async def press(self, message: Entry, verb: str, *, who: Entry | None = None) -> str:
         """Somebody presses a button under a message."""

@@ -139,8 +139,8 @@ def said(
     workspace: Workspace, user: str, channel: str, text: str, thread: str | None = None, picture: str | None = None
 ) -> Payload:
     """What somebody wrote, kept in the channel; `picture`: the bytes of a file beside it, in hexadecimal."""
-    message = {"type": "message", "user": user, "text": text, "ts": workspace.clock.ts(), "team": TEAM, "blocks": []}
-    message |= {"thread_ts": thread} if thread else {}
+    message: Payload = {"type": "message", "user": user, "text": text, "ts": workspace.clock.ts(), "team": TEAM}
+    message |= {"blocks": [], **({"thread_ts": thread} if thread else {})}
     message |= {"files": [shared(workspace, bytes.fromhex(picture))]} if picture is not None else {}
     workspace.channels[channel].messages[message["ts"]] = message
     return message
