@@ -127,3 +127,14 @@ def audit(json: Json = False, name: As = None, guild: Guild = "local") -> int:
 def stats(json: Json = False, name: As = None, guild: Guild = "local") -> int:
     """Show queue, engines and packs in numbers."""
     return _answer(lambda s: s.admin.stats(s.caller), name, guild, json)
+
+
+@app.command("migrate-store")
+def migrate_store(
+    url: Annotated[str, typer.Argument(metavar="URL", help="postgresql+asyncpg://USER@HOST:PORT/DATABASE")],
+    json: Json = False,
+) -> int:
+    """Move the SQLite store to PostgreSQL; compares every row and picture, and goes on where it was cut."""
+    from bot.migrate import migrate
+
+    return migrate(url, json=json)

@@ -21,11 +21,13 @@ from bot.store import Store
 from storage.events import Event
 from storage.job import Job, Withdrawn
 from storage.outbox import Letter
+from storage.rescue import new_owner
 
 log = logging.getLogger(__name__)
 
 LONGEST_RETRY_S = 300.0
 IDLE_S = 1.0  # a letter whose retry is due is found this late at most
+TAKEN_S = 30.0  # a bot that stands still for so long while it sends a letter loses it to another bot
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +47,7 @@ class Delivery:
         store: Store,
         adapters: Mapping[str, Adapter],
         *,
+        name: str | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,6 +60,8 @@ class Delivery:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._busy: dict[int | str, asyncio.Task[bool]] = {}  # letters being posted, jobs being edited
         self._placed_at = float("-inf")
+        self._name = name or new_owner()  # under which letters are taken
+        self._renewed_at = float("-inf")
 
     async def run(self) -> None:
         """For ever: follow, place, show, send; what hangs in one channel does not hold this up."""
@@ -99,12 +104,24 @@ class Delivery:
         return sum(await _all(await self._start_letters()))
 
     async def _start_letters(self) -> list[asyncio.Task[bool]]:
-        started = []
+        """Take what nobody else sends, and start sending it."""
+        await self._renew()
+        lanes = {}
         for letter in await self._store.outbox.unsent(tuple(self._adapters)):
             lane = self._lane(letter.surface, letter.reply_to)
             if letter.id not in self._busy and lane is not None and lane.held_until <= self._monotonic():
-                started.append(self._start(letter.id, self.deliver(lane, letter)))
-        return started
+                lanes[letter.id] = lane
+        if not lanes:
+            return []
+        mine = await self._store.outbox.take(list(lanes), self._name, TAKEN_S)
+        return [self._start(letter.id, self.deliver(lanes[letter.id], letter)) for letter in mine]
+
+    async def _renew(self) -> None:
+        """What is on its way stays ours."""
+        sending = [key for key in self._busy if isinstance(key, int)]
+        if sending and self._monotonic() - self._renewed_at >= TAKEN_S / 3:
+            self._renewed_at = self._monotonic()
+            await self._store.outbox.take(sending, self._name, TAKEN_S)
 
     async def _start_edits(self) -> list[asyncio.Task[bool]]:
         """At most one edit a message in `progress_s` and a channel in `channel_s`; none where a final is on its way."""

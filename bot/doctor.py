@@ -100,7 +100,7 @@ async def _store(settings: BotSettings) -> list[Finding]:
     except Exception as error:
         return [Finding("store", str(error), False)]
     return [
-        Finding("store", str(settings.path), True),
+        Finding("store", settings.place, True),
         Finding("engine", names or "not running; `dream` and `serve` start one", True if engines else None),
         Finding("packs", ", ".join(packs) or "none", bool(packs)),
         Finding("queue", held or "open", None if held else True),

@@ -76,7 +76,7 @@ class Metrics:
             await self._events(connection, self._cursor)
         self._engines.set(len(await store.engines.alive(store.settings.silent_s)))
         self._free.set(disk.free(store.settings.home))
-        for file in ("", "-wal"):
+        for file in () if store.settings.on_server else ("", "-wal"):
             path = store.settings.path.with_name(store.settings.path.name + file)
             self._size.labels(file.lstrip("-") or "db").set(path.stat().st_size if path.exists() else 0)
         self._looked_at = time.monotonic()

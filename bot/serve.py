@@ -15,7 +15,7 @@ from storage import logs
 def serve(engine: str | None = None) -> int:
     """Until SIGTERM or Ctrl-C; returns when both programs are down. UserError if the settings are wrong."""
     settings = BotSettings.load()
-    _ = settings.path  # wrong settings end us here: the children would only die of them, again and again
+    _ = settings.place  # wrong settings end us here: the children would only die of them, again and again
     logs.set_up(settings.log_level, as_json=settings.log_format == "json", secrets=settings.secrets())
     commands = {
         "bot": (sys.executable, "-m", "bot"),

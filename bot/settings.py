@@ -52,7 +52,8 @@ class BotSettings(StoreSettings):
     def secrets(self) -> list[str]:
         """Every secret that is set, to be blacked out of logs."""
         values = (getattr(self, name) for name in self.secret)
-        return [value.get_secret_value() for value in values if value is not None]
+        told = [value.get_secret_value() for value in values if value is not None]
+        return told if self.password is None else [*told, self.password]
 
     def is_admin(self, surface: str, user: str) -> bool:
         """Whether the settings name this person."""

@@ -53,9 +53,18 @@ async def open_store(settings: BotSettings) -> AsyncIterator[Store]:
             engines=Engines(database),
             outbox=Outbox(database),
             users=Users(database),
-            images=ImageStore(settings.images),
+            images=open_images(settings),
             votes=Votes(database),
             preferences=Preferences(database),
             withdrawals=Withdrawals(database),
             forgetting=Forgetting(database),
         )
+
+
+def open_images(settings: BotSettings) -> ImageStore:
+    """The pictures: a folder, or another place with a folder of this host in front."""
+    if settings.images_elsewhere is None:
+        return ImageStore(settings.images)
+    from storage.remote_images import RemoteImages  # its library is loaded only where it is used
+
+    return RemoteImages(settings.images_elsewhere, settings.images)

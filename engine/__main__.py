@@ -132,7 +132,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
             service = Service(
                 queue=queue,
                 feed=feed,
-                images=ImageStore(store.images, full=partial(drop_ballast, store.home)),
+                images=_images(store),
                 space=runner.space,
                 run=runner.run,
                 trace=device.trace,
@@ -151,6 +151,15 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 ourselves = Watch(store.silent_s, well=lambda whose: whose == owner and service.lively())
                 await _until_told(service, ourselves)
             await engines.leave(owner)
+
+
+def _images(store: StoreSettings) -> ImageStore:
+    full = partial(drop_ballast, store.home)
+    if store.images_elsewhere is None:
+        return ImageStore(store.images, full=full)
+    from storage.remote_images import RemoteImages  # nobody cleans up after an engine, so it keeps none of them
+
+    return RemoteImages(store.images_elsewhere, store.images, keep=False, full=full)
 
 
 def _vitals(settings: EngineSettings, store: StoreSettings, service: Service) -> Vitals:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import limits, schema
+from storage.dialects import upsert
 from storage.errors import UserError
 from storage.job import Caller
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 async def user(connection: AsyncConnection, surface: str, name: str, shown: str | None = None) -> Row[Any]:
     """The person's row, made if need be; their shown name is kept up to date."""
-    new = insert(schema.user).values(surface=surface, user=_storable(name), name=_storable(shown or name))
+    new = upsert(schema.user).values(surface=surface, user=_storable(name), name=_storable(shown or name))
     kept = schema.user.c.name if shown is None else new.excluded.name
-    upsert = new.on_conflict_do_update(index_elements=["surface", "user"], set_={"name": kept})
-    row: Row[Any] = (await connection.execute(upsert.returning(schema.user))).one()
+    made = new.on_conflict_do_update(index_elements=["surface", "user"], set_={"name": kept})
+    row: Row[Any] = (await connection.execute(made.returning(schema.user))).one()
     return row
 
 
 async def guild(connection: AsyncConnection, surface: str, name: str) -> Row[Any]:
     """The guild's row, made if need be."""
-    new = insert(schema.guild).values(surface=surface, name=_storable(name))
-    upsert = new.on_conflict_do_update(index_elements=["surface", "name"], set_={"name": schema.guild.c.name})
-    row: Row[Any] = (await connection.execute(upsert.returning(schema.guild))).one()
+    new = upsert(schema.guild).values(surface=surface, name=_storable(name))
+    made = new.on_conflict_do_update(index_elements=["surface", "name"], set_={"name": schema.guild.c.name})
+    row: Row[Any] = (await connection.execute(made.returning(schema.guild))).one()
     return row
 
 
@@ -45,10 +45,10 @@ async def admit(
         raise UserError("You are banned from dreaming here; an admin can lift that.")
     place = await guild(connection, caller.surface, caller.guild)
     await limits.check(connection, settings, caller, (person.id, person.queued_limit), place.id, cost, at)
-    new = insert(schema.flow).values(guild_id=place.id, user_id=person.id)
+    new = upsert(schema.flow).values(guild_id=place.id, user_id=person.id)
     same = {"guild_id": schema.flow.c.guild_id}
-    upsert = new.on_conflict_do_update(index_elements=["guild_id", "user_id"], set_=same)
-    return int((await connection.execute(upsert.returning(schema.flow.c.id))).scalar_one())
+    made = new.on_conflict_do_update(index_elements=["guild_id", "user_id"], set_=same)
+    return int((await connection.execute(made.returning(schema.flow.c.id))).scalar_one())
 
 
 def _storable(name: str) -> str:

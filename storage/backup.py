@@ -44,6 +44,8 @@ def back_up(settings: StoreSettings, target: Path) -> Backup:
 
     UserError if there is something at `target` or no store to back up; StorageError if the copy is not sound.
     """
+    if settings.on_server:
+        raise UserError(f"The store is {settings.place}: pg_dump is its backup, beside a copy of {settings.images}.")
     if not settings.path.is_file():
         raise UserError(f"There is no store at {settings.path} yet; nothing was backed up.")
     if target.exists():

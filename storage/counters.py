@@ -15,6 +15,7 @@ from sqlalchemy import Row, Table, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import fairness, schema
+from storage.dialects import Said
 from storage.fairness import Guild, Head, User
 
 CHEAPEST, DEAREST = 1e-6, 1e6  # GPU-seconds that a job may be estimated at
@@ -28,28 +29,45 @@ WITH RECURSIVE waits(flow_id) AS (
     SELECT (SELECT min(flow_id) FROM job WHERE state = 'queued' AND flow_id > waits.flow_id)
     FROM waits WHERE flow_id IS NOT NULL
 )"""
-_HEADS = text(
+_HEADS = Said(
     _HOPS
     + """
-SELECT job.id, job.cost, job.solo, flow.id AS user_id, flow.service, flow.last, user.weight, user.banned,
+SELECT job.id, job.cost, job.solo, flow.id AS user_id, flow.service, flow.last, person.weight, person.banned,
        guild.id AS guild_id, guild.service AS guild_service, guild.last AS guild_last, guild.weight AS guild_weight
-FROM waits
-JOIN job ON job.seq IN (
-    SELECT own.seq FROM job AS own INDEXED BY ix_job_head
+FROM waits JOIN {before}(
+    SELECT own.{what} FROM job AS own{by_head}
     WHERE own.state = 'queued' AND own.flow_id = waits.flow_id
-      AND (:packs IS NULL OR own.pack IN (SELECT value FROM json_each(:packs)))
+      AND (CAST(:packs AS VARCHAR) IS NULL OR own.pack IN (SELECT value FROM {each}))
     ORDER BY own.seq LIMIT :depth
+) {after}
+JOIN flow ON flow.id = waits.flow_id
+JOIN "user" AS person ON person.id = flow.user_id
+JOIN guild ON guild.id = flow.guild_id
+ORDER BY job.seq""",
+    sqlite={
+        "before": "job ON job.seq IN ",
+        "what": "seq",
+        "by_head": " INDEXED BY ix_job_head",
+        "each": "json_each(:packs)",
+        "after": "",
+    },
+    postgresql={
+        "before": "LATERAL ",
+        "what": "*",
+        "by_head": "",
+        "each": "json_array_elements_text(CAST(:packs AS json)) AS one(value)",
+        "after": "AS job ON true",
+    },
 )
-JOIN flow ON flow.id = waits.flow_id JOIN user ON user.id = flow.user_id JOIN guild ON guild.id = flow.guild_id
-ORDER BY job.seq"""
-)
-_BUSY = text(
+_BUSY = Said(
     _HOPS
     + """
-SELECT flow.id, flow.guild_id FROM flow JOIN user ON user.id = flow.user_id
-WHERE NOT user.banned AND flow.id IN (
-    SELECT flow_id FROM waits UNION SELECT flow_id FROM job INDEXED BY ix_job_running WHERE state = 'running'
-)"""
+SELECT flow.id, flow.guild_id FROM flow JOIN "user" AS person ON person.id = flow.user_id
+WHERE NOT person.banned AND flow.id IN (
+    SELECT flow_id FROM waits UNION SELECT flow_id FROM job{by_running} WHERE state = 'running'
+)""",
+    sqlite={"by_running": " INDEXED BY ix_job_running"},
+    postgresql={"by_running": ""},
 )
 
 
@@ -67,7 +85,7 @@ async def line(
 ) -> Line:
     """The first `depth` waiting jobs of every user; what runs is counted at `owner`."""
     asked = {"packs": None if packs is None else json.dumps(list(packs)), "depth": depth}
-    rows = (await connection.execute(_HEADS, asked)).all()
+    rows = (await connection.execute(_HEADS.to(connection), asked)).all()
     running = await _running(connection, owner)
     made = Line(
         guilds=list({row.guild_id: _guild(row) for row in rows}.values()),
@@ -82,7 +100,7 @@ async def line(
 
 async def lift(connection: AsyncConnection, flow_id: int) -> None:
     """To be called before a flow's first job is queued: neither it nor its guild comes back with credit."""
-    busy = (await connection.execute(_BUSY)).all()
+    busy = (await connection.execute(_BUSY.to(connection))).all()
     guild_id = await _value(connection, select(schema.flow.c.guild_id).where(schema.flow.c.id == flow_id))
     if all(row.guild_id != guild_id for row in busy):
         await _lift(connection, schema.guild, guild_id, {row.guild_id for row in busy}, None)

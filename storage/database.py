@@ -1,7 +1,7 @@
-"""The open database: one connection that writes, a few that read, and calls that survive their caller.
+"""The open database: a transaction that writes, others that read, and calls that survive their caller.
 
-Knows pragmas, locks, retries and shielding; nothing of jobs. SQLite in WAL with synchronous=FULL (an acknowledged row
-survives a power cut); with a SQLite that has the WAL-reset bug, journal_mode=TRUNCATE instead.
+Knows retries, replays and shielding; which database it is, and what its locks and errors are called, is in
+`storage.sqlite` and `storage.postgres`. Nothing of jobs.
 """
 
 from __future__ import annotations
@@ -10,46 +10,64 @@ import asyncio
 import functools
 import logging
 import random
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 
-from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage import is_wal_safe
+from storage import sqlite
 from storage.disk import drop_ballast
-from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull
+from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull, StoreLost
+from storage.sqlite import sqlite_connection
 
 if TYPE_CHECKING:  # pydantic takes longer to import than a store takes to open
     from storage.settings import StoreSettings
 
+__all__ = ["Database", "HasDatabase", "shielded", "sqlite_connection"]
+
 log = logging.getLogger(__name__)
 
 RETRIES = 3
-READERS = 4
-SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL = 5, 6, 10, 11, 13
+SHORTEST_S, LONGEST_S = 0.05, 1.0  # between two tries of a call whose connection was lost
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Backend(Protocol):
+    """One kind of database."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+    folders: tuple[Path, ...]  # whose disks must have room
+    errors: tuple[type[Exception], ...]  # that `translated` understands
+
+    in_order: bool  # whether a lower id never commits after a higher one
+    polled: bool  # whether nobody tells us of others' commits
+
+    async def start(self, heard: Callable[[], None]) -> None: ...
+    async def close(self) -> None: ...
+    async def begin_reading(self, connection: AsyncConnection) -> None: ...
+    async def begin_writing(self, connection: AsyncConnection, *, alone: bool, lossy: bool) -> int: ...
+    async def committed(self, transaction: int) -> bool: ...
+    async def settled(self) -> None: ...
+    async def version(self) -> int: ...
+    def translated(self, error: Exception) -> StorageError: ...
+    def waits(self, error: Exception) -> bool: ...
+
+
 class Database:
     """The store of one process. Make it with `async with Database.open(settings) as db`."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, backend: Backend) -> None:
         self.settings = settings
-        self.path = settings.path
-        self._writer = _engine(settings, writes=True)
-        self._reader = _engine(settings, writes=False)
+        self._backend = backend
         self._writing = asyncio.Lock()
         self._looking = asyncio.Lock()
-        self._kept: AsyncConnection | None = None
         self._broken = asyncio.Event()
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -58,17 +76,8 @@ class Database:
     @asynccontextmanager
     async def open(cls, settings: StoreSettings) -> AsyncIterator[Self]:
         """The store, created or brought to the newest revision if need be; closed at the end."""
-        try:
-            settings.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts are private
-        except OSError as error:
-            raise StorageError(
-                f"The store's folder {settings.path.parent} cannot be made: {error.strerror}."
-            ) from error
-        if await asyncio.to_thread(_needs_migration, settings):
-            from storage.migrations import upgrade  # Alembic is slow to import, and most starts do not need it
-
-            await asyncio.to_thread(upgrade, settings)
-        db = cls(settings)
+        db = cls(settings, await _prepared(settings))
+        await db._backend.start(db._commit_heard)
         try:
             yield db
         finally:
@@ -78,44 +87,58 @@ class Database:
         """Wait for the calls whose callers are gone, then close every connection."""
         while self._calls:
             await asyncio.gather(*self._calls, return_exceptions=True)
-        if self._kept is not None:
-            await self._kept.close()
-        await self._writer.dispose()
-        await self._reader.dispose()
+        await self._backend.close()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders whose disks must have room for the database."""
+        return self._backend.folders
+
+    @property
+    def in_order(self) -> bool:
+        """Whether an event with a lower id never commits after one with a higher id."""
+        return self._backend.in_order
+
+    @property
+    def polled(self) -> bool:
+        """Whether others' commits are noticed only by asking for the version."""
+        return self._backend.polled
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection that sees one state of the store throughout, and cannot write."""
         with self._trusted():
-            async with self._reader.connect() as connection:
-                await connection.exec_driver_sql("BEGIN")  # ended by the pool's rollback
+            async with self._backend.reader.connect() as connection:
+                await self._backend.begin_reading(connection)
                 yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """The one writing connection, in BEGIN IMMEDIATE; commits at the end, or rolls back on an exception."""
-        async with self._writing:
+    async def write(self, *, alone: bool = True, lossy: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A writing connection; commits at the end, or rolls back on an exception.
+
+        Nobody else writes meanwhile: BEGIN IMMEDIATE. On PostgreSQL whoever says that he needs not be `alone` only
+        waits for the rows that he changes, and what is `lossy` may be taken back by a power cut there.
+        """
+        async with self._writing if alone or self._backend.in_order else nullcontext():
             with self._trusted():
-                connection = await self._begin()
+                connection, transaction = await self._begin(alone=alone, lossy=lossy)
                 try:
                     yield connection
-                    await connection.commit()
+                    await self._commit(connection, transaction)
                 finally:
                     await connection.close()  # rolls back what is not committed
-        for listener in self._listeners:
-            listener()
+        self._commit_heard()
 
     async def data_version(self) -> int:
-        """A number that changes when another connection has committed; asked on one kept connection.
-
-        The trap: inside a transaction the number stands still. No hook begins one on the read engine, and this
-        connection is never told BEGIN.
-        """
+        """A number that changes when another connection has committed."""
         async with self._looking:
             with self._trusted():
-                if self._kept is None:
-                    self._kept = await self._reader.connect()
-                return int((await self._kept.exec_driver_sql("PRAGMA data_version")).scalar_one())
+                return await self._backend.version()
+
+    async def settled(self) -> None:
+        """Wait until no transaction is open that may have taken an event's id by now."""
+        with self._trusted():
+            await self._backend.settled()
 
     async def broke(self) -> None:
         """Wait until the disk or the file has failed, then raise StoreBroken: whoever runs a process awaits this.
@@ -131,19 +154,30 @@ class Database:
         if self._broken.is_set():
             raise StoreBroken
         try:
-            with _translated():
-                yield
-        except StoreBroken as error:
-            log.error("%s", error)
-            self._broken.set()
-            raise
+            yield
         except StoreFull:
             drop_ballast(self.settings.home)
             raise
+        except PoolTimeout as error:
+            raise StoreBusy from error
+        except self._backend.errors as error:
+            raise self._noted(self._backend.translated(error)) from error
+
+    def _noted(self, error: StorageError) -> StorageError:
+        if isinstance(error, StoreBroken):
+            log.error("%s", error)
+            self._broken.set()
+        elif isinstance(error, StoreFull):
+            drop_ballast(self.settings.home)
+        return error
 
     def after_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever this process has committed."""
+        """Call `listener` whenever this process has committed, or has heard of a commit."""
         self._listeners.append(listener)
+
+    def _commit_heard(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     async def shielded(self, call: Coroutine[Any, Any, T]) -> T:
         """Run `call` to its end even if the caller is cancelled; a cancelled transaction would keep its lock."""
@@ -152,24 +186,57 @@ class Database:
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
+    async def replayed(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """`call`, and again while its connection gets lost before anything of it is stored, for `lost_s` at most."""
+        loop = asyncio.get_running_loop()
+        until, pause_s = loop.time() + self.settings.lost_s, SHORTEST_S
+        while True:
+            try:
+                return await call()
+            except StoreLost as error:
+                if loop.time() >= until:
+                    raise
+                log.warning("%s; trying again", error)
+            await asyncio.sleep(random.uniform(0.5, 1.0) * pause_s)
+            pause_s = min(LONGEST_S, 2 * pause_s)
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:  # the caller may be gone, the log is not
             log.debug("A store call ended with %s: %s", type(error).__name__, error)
 
-    async def _begin(self) -> AsyncConnection:
+    async def _begin(self, *, alone: bool = True, lossy: bool = False) -> tuple[AsyncConnection, int]:
         for attempt in range(RETRIES + 1):
-            connection = await self._writer.connect()
+            connection = await self._backend.writer.connect()
             try:
-                await connection.begin()
+                return connection, await self._backend.begin_writing(connection, alone=alone, lossy=lossy)
             except DBAPIError as error:
+                if isinstance(self._backend.translated(error), StoreLost):
+                    await connection.invalidate()
                 await connection.close()
-                if _code(error) != SQLITE_BUSY or attempt == RETRIES:
+                if not self._backend.waits(error) or attempt == RETRIES:
                     raise
-            else:
-                return connection
             await asyncio.sleep(random.uniform(0, 0.05) * 2**attempt)
         raise AssertionError("unreachable")
+
+    async def _commit(self, connection: AsyncConnection, transaction: int) -> None:
+        try:
+            await connection.commit()
+        except self._backend.errors as error:
+            lost = isinstance(self._backend.translated(error), StoreLost)
+            if not lost or not await self._backend.committed(transaction):
+                raise
+
+
+async def _prepared(settings: StoreSettings) -> Backend:
+    """The database that the settings name, at the newest revision."""
+    if settings.on_server:
+        from storage import postgres  # its driver is loaded only where it is used
+
+        await asyncio.to_thread(postgres.prepare, settings)
+        return postgres.Postgres(settings)
+    await asyncio.to_thread(sqlite.prepare, settings)
+    return sqlite.Sqlite(settings)
 
 
 class HasDatabase(Protocol):
@@ -184,105 +251,10 @@ S = TypeVar("S", bound=HasDatabase)
 def shielded(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """A method whose work goes on to its end when its caller is cancelled."""
+    """A method that goes on to its end when its caller is cancelled, and begins anew when its connection is lost."""
 
     @functools.wraps(method)
     async def call(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._db.shielded(method(self, *args, **kwargs))
+        return await self._db.shielded(self._db.replayed(lambda: method(self, *args, **kwargs)))
 
     return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, T]]", call)
-
-
-def pragmas(*, writes: bool, busy_s: float) -> list[str]:
-    """What every connection to the store is told first."""
-    return [
-        f"PRAGMA busy_timeout={round(busy_s * 1000)}",
-        f"PRAGMA journal_mode={journal_mode()}",
-        "PRAGMA synchronous=FULL",
-        "PRAGMA foreign_keys=ON",
-        "PRAGMA wal_autocheckpoint=1000",
-        "PRAGMA journal_size_limit=67108864",
-        f"PRAGMA query_only={'OFF' if writes else 'ON'}",
-    ]
-
-
-@functools.cache  # so that the fallback is logged once
-def journal_mode() -> str:
-    """WAL, or TRUNCATE with a SQLite that could lose rows in WAL."""
-    if is_wal_safe(sqlite3.sqlite_version_info):
-        return "WAL"
-    log.warning("SQLite %s can lose rows in WAL mode; using the slower TRUNCATE.", sqlite3.sqlite_version)
-    return "TRUNCATE"
-
-
-def _engine(settings: StoreSettings, *, writes: bool) -> AsyncEngine:
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{settings.path}",
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1 if writes else READERS,
-        max_overflow=0,
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver must not BEGIN by itself
-        cursor = connection.cursor()
-        for pragma in pragmas(writes=writes, busy_s=settings.busy_s):
-            cursor.execute(pragma)
-        cursor.execute("PRAGMA journal_mode")
-        (mode,) = cursor.fetchone()
-        cursor.close()
-        if mode != journal_mode().lower():  # SQLite keeps WAL while others have the file open
-            raise StorageError(f"{settings.path} is in use with journal_mode={mode}; this SQLite may not join in.")
-
-    if writes:  # and never on the read engine: a BEGIN that nobody ends would freeze what its connections see
-
-        @event.listens_for(engine.sync_engine, "begin")
-        def begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _needs_migration(settings: StoreSettings) -> bool:
-    from storage.schema import HEAD
-
-    if not settings.path.exists():
-        return True
-    with _translated(), sqlite_connection(settings.path, settings.busy_s) as connection:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-        return not known or connection.execute("SELECT version_num FROM alembic_version").fetchone() != (HEAD,)
-
-
-@contextmanager
-def sqlite_connection(path: Path, busy_s: float = 5.0) -> Iterator[sqlite3.Connection]:
-    """A plain connection for work on its own thread: the first look, the migration, the beat."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.execute(f"PRAGMA busy_timeout={round(busy_s * 1000)}")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _code(error: DBAPIError | sqlite3.Error) -> int:
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    return int(getattr(origin, "sqlite_errorcode", 0) or 0) & 0xFF  # the low byte; above it are the extended codes
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeout as error:
-        raise StoreBusy from error
-    except (DBAPIError, sqlite3.Error) as error:
-        match _code(error):
-            case code if code in (SQLITE_BUSY, SQLITE_LOCKED):
-                raise StoreBusy from error
-            case code if code == SQLITE_FULL:
-                raise StoreFull from error
-            case code if code in (SQLITE_IOERR, SQLITE_CORRUPT):
-                raise StoreBroken(f"The store failed: {getattr(error, 'orig', None) or error}") from error
-            case _:
-                raise StorageError(f"The store refused: {getattr(error, 'orig', None) or error}") from error

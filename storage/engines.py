@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import schema
 from storage.database import Database, shielded
+from storage.dialects import upsert
 from storage.events import Kind
 from storage.rescue import is_gone
 
@@ -61,7 +61,8 @@ class Engines:
         """The engine is there; it says later that it is ready."""
         values = {**asdict(row), "packs": list(row.packs), "beat_at": row.beat_at or self._clock()}
         async with self._db.write() as connection:
-            await connection.execute(upsert(schema.engine).values(values).prefix_with("OR REPLACE"))
+            new = upsert(schema.engine).values(values)
+            await connection.execute(new.on_conflict_do_update(index_elements=["owner"], set_=values))
 
     @shielded
     async def ready(self, owner: str, device: str) -> None:

@@ -4,6 +4,7 @@
     ├── UserError            shown to the person as it is: one sentence that names the allowed values
     └── StorageError         shown to us
         ├── StoreBusy        the database stayed locked
+        │   └── StoreLost    the connection to it was lost, and nothing of the call was stored
         ├── StoreFull        no room on the disk
         ├── StoreBroken      the disk or the file is not to be trusted; the process must end
         └── LostClaim        the job is no longer ours: it was rescued, or cancelled
@@ -33,6 +34,10 @@ class StorageError(DreambotError):
 
 class StoreBusy(StorageError):
     """The database is locked by another program; try again in a moment."""
+
+
+class StoreLost(StoreBusy):
+    """The connection to the database was lost; nothing of this was stored, so try again in a moment."""
 
 
 class StoreFull(StorageError):

@@ -7,13 +7,13 @@ watchdog's word: while it says no, because no step has ended for too long, the b
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from storage.database import sqlite_connection
+from storage import sqlite
+from storage.errors import StorageError
 from storage.rescue import new_owner
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Heart", "new_owner"]
 
 log = logging.getLogger(__name__)
-
-BEAT = "UPDATE engine SET beat = beat + 1, beat_at = ? WHERE owner = ?"
 
 
 class Heart(threading.Thread):
@@ -39,7 +37,7 @@ class Heart(threading.Thread):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name="heart", daemon=True)
-        self._settings = settings
+        self._beats = _beats(settings)
         self._owner = owner
         self._allow = allow
         self._every_s = every_s
@@ -64,17 +62,31 @@ class Heart(threading.Thread):
             if self._allow():
                 try:
                     self.beat()
-                except sqlite3.Error as error:
+                except StorageError as error:
                     log.warning("A beat failed: %s", error)
 
     def beat(self) -> None:
         """One beat."""
-        with sqlite_connection(self._settings.path, self._settings.busy_s) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(BEAT, (self._clock(), self._owner))
+        self._beats.beat(self._owner, self._clock())
 
     def stop(self) -> None:
         """No more beats; returns when the thread has ended."""
         self._stop_now.set()
         if self.is_alive():
             self.join()
+        self._beats.close()
+
+
+class Beats(Protocol):
+    """How a beat gets into the store."""
+
+    def beat(self, owner: str, at: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def _beats(settings: StoreSettings) -> Beats:
+    if not settings.on_server:
+        return sqlite.Beats(settings)
+    from storage import postgres
+
+    return postgres.Beats(settings)

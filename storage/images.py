@@ -33,7 +33,7 @@ class ImageStore:
     def put(self, content: bytes) -> str:
         """Store a picture; its sha256. Storing it again changes nothing."""
         sha256 = hashlib.sha256(content).hexdigest()
-        path = self.path(sha256)
+        path = self.place(sha256)
         if not self._young_again(sha256):
             try:
                 _write(path, content)
@@ -45,6 +45,10 @@ class ImageStore:
         return sha256
 
     def path(self, sha256: str) -> Path:
+        """Where a picture can be read from, if it is stored."""
+        return self.place(sha256)
+
+    def place(self, sha256: str) -> Path:
         """Where a picture is, or would be; StorageError unless `sha256` is one, so no other file can be named."""
         if not _NAME.fullmatch(sha256):
             raise StorageError(f"{sha256!r} is not a sha256.")
@@ -52,8 +56,12 @@ class ImageStore:
 
     def read(self, sha256: str) -> bytes | None:
         """A picture; None if it is not there, or is not what its name says."""
+        return self._lying(sha256)
+
+    def _lying(self, sha256: str) -> bytes | None:
+        """What lies in the folder itself."""
         try:
-            content = self.path(sha256).read_bytes()
+            content = self.place(sha256).read_bytes()
         except FileNotFoundError:
             return None
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
@@ -61,15 +69,15 @@ class ImageStore:
     def _young_again(self, sha256: str) -> bool:
         """Whether the picture is there; if so it counts as new, so that `collect` waits for the job that wants it."""
         with _held(self._root, fcntl.LOCK_SH):
-            if self.read(sha256) is None:
+            if self._lying(sha256) is None:
                 return False
-            os.utime(self.path(sha256))
+            os.utime(self.place(sha256))
             return True
 
     def remove(self, digests: Iterable[str]) -> None:
         """Delete pictures that nothing refers to; one that is not there is fine."""
         for sha256 in digests:
-            self.path(sha256).unlink(missing_ok=True)
+            self.place(sha256).unlink(missing_ok=True)
 
     def collect(self, keep: Set[str], *, older_than_s: float = DAY_S, now: float | None = None) -> int:
         """Delete the files that are not in `keep` and are older than a day; how many. A young one's job may come."""

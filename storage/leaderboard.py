@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Subquery, func, literal, select
+from sqlalchemy import Select, Subquery, cast, func, literal, select
 
 from storage import schema
 from storage.database import Database, shielded
+from storage.dialects import Whole
 from storage.errors import UserError
 from storage.job import State
 
@@ -129,7 +130,7 @@ def _by_person(query: Select[Any]) -> Select[Any]:
     ranked = select(
         best,
         func.count().over(partition_by=best.c.person).label("dreams"),
-        func.sum(best.c.votes).over(partition_by=best.c.person).label("all_votes"),
+        cast(func.sum(best.c.votes).over(partition_by=best.c.person), Whole).label("all_votes"),
         func.row_number().over(partition_by=best.c.person, order_by=order).label("place"),
     ).subquery()
     shown = [ranked.c[name] for name in _SHOWN if name != "votes"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.dialects import Said
 from storage.errors import UserError
 from storage.job import Caller
 
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 PLENTY = 100  # a bound on what waits that is so high is not worth mentioning
 
+_BY_INDEX = {f"by_{name}": f" INDEXED BY ix_job_{name}" for name in ("head", "running", "finished")}
 _FLOWS = "SELECT id FROM flow WHERE {column} = :id"
 _WAITING = """
 SELECT count(*) AS jobs, coalesce(sum(cost), 0) AS seconds FROM (
-    SELECT job.cost FROM flow JOIN job INDEXED BY ix_job_head ON job.flow_id = flow.id AND job.state = 'queued'
+    SELECT job.cost FROM flow JOIN job{{by_head}} ON job.flow_id = flow.id AND job.state = 'queued'
     WHERE flow.{column} = :id
-)"""
+) AS waits"""
 _USED = """
 SELECT coalesce(sum(seconds), 0) FROM (
-    SELECT cost AS seconds FROM job INDEXED BY ix_job_running
+    SELECT cost AS seconds FROM job{{by_running}}
     WHERE state = 'running' AND flow_id IN ({flows})
     UNION ALL
-    SELECT coalesce(used, cost) FROM job INDEXED BY ix_job_finished
+    SELECT coalesce(used, cost) FROM job{{by_finished}}
     WHERE finished_at > :since AND finished_at IS NOT NULL AND state = 'completed' AND flow_id IN ({flows})
       AND NOT EXISTS (SELECT 1 FROM withdrawal WHERE withdrawal.job = job.id AND withdrawal.kind = 'withheld')
-)"""
+) AS spent"""
 _LAST = text("""
 SELECT max(job.created_at) FROM flow
 JOIN job ON job.seq = (SELECT max(own.seq) FROM job AS own WHERE own.flow_id = flow.id)
@@ -76,12 +78,17 @@ def of_guild(settings: StoreSettings) -> Bounds:
 
 async def used(connection: AsyncConnection, column: str, id_: int, bounds: Bounds, at: float) -> Used:
     """What counts against the bounds; `column` is user_id or guild_id. A day is summed only where it is bounded."""
-    waiting = (await connection.execute(text(_WAITING.format(column=column)), {"id": id_})).one()
+    waiting = (await connection.execute(_said(_WAITING, column).to(connection), {"id": id_})).one()
     if bounds.seconds is None:
         return Used(queued=waiting.jobs, seconds=0.0)
-    query = text(_USED.format(flows=_FLOWS.format(column=column)))
+    query = _said(_USED, column).to(connection)
     spent = (await connection.execute(query, {"id": id_, "since": at - DAY_S})).scalar_one()
     return Used(queued=waiting.jobs, seconds=float(waiting.seconds) + float(spent))
+
+
+def _said(sql: str, column: str) -> Said:
+    filled = sql.format(column=column, flows=_FLOWS.format(column=column))
+    return Said(filled, sqlite=_BY_INDEX, postgresql=dict.fromkeys(_BY_INDEX, ""))
 
 
 async def check(

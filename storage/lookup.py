@@ -105,7 +105,8 @@ class Lookup:
     @shielded
     async def anything_waits(self) -> bool:
         """Whether the line has anybody in it."""
-        query = select(schema.job.c.seq).where(schema.job.c.state == text("'queued'")).limit(1)
+        query = select(schema.job.c.seq).where(schema.job.c.state == text("'queued'"))
+        query = query.order_by(schema.job.c.flow_id, schema.job.c.seq).limit(1)
         async with self._db.read() as connection:
             return (await connection.execute(query)).first() is not None
 

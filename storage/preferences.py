@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage import accounts, schema
 from storage.database import Database, shielded
+from storage.dialects import upsert
 from storage.job import Caller
 
 Options = Mapping[str, str | int]
@@ -38,7 +38,7 @@ class Preferences:
         async with self._db.write() as connection:
             person = await accounts.user(connection, caller.surface, caller.user, caller.name)
             if options:
-                new = insert(one).values(user_id=person.id, options=dict(options))
+                new = upsert(one).values(user_id=person.id, options=dict(options))
                 same = {"options": new.excluded.options}
                 await connection.execute(new.on_conflict_do_update(index_elements=["user_id"], set_=same))
             else:

@@ -8,16 +8,16 @@ whatever follows the event log hears of it after the commit. The statements are 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, literal_column, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import accounts, counters, fairness, rows, schema, transitions
 from storage.database import shielded
+from storage.dialects import upsert
 from storage.disk import check_floor
 from storage.errors import LostClaim, UserError
 from storage.events import Kind
@@ -43,7 +43,7 @@ class Queue(Lookup):
         async with self._db.write() as connection:
             if (known := await _by_event_key(connection, request.event_key)) is not None:
                 return known
-            check_floor((self._db.path.parent, self._settings.images), self._settings.disk_floor_mb)
+            check_floor((*self._db.folders, self._settings.images), self._settings.disk_floor_mb)
             for name in (request.parent, request.again_of):
                 if name is not None and not await _row(connection, name):
                     raise UserError(f"No job {name!r} is known here; `history` lists yours.")
@@ -78,8 +78,8 @@ class Queue(Lookup):
     async def progress(self, job: Job, done: int, total: int, preview: str | None, score: float | None) -> None:
         """How far a running job is; LostClaim if it is no longer ours."""
         at = self._clock()
-        async with self._db.write() as connection:
-            row = await _held(connection, job)
+        async with self._db.write(alone=False, lossy=True) as connection:
+            row = await _held(connection, job, lock=True)
             await _must(connection, transitions.progress(row, at, shown=preview is not None))
             data = {"done": done, "total": total, "preview": preview, "score": score}
             await _tell(connection, Kind.PROGRESSED, job.id, at, data)
@@ -88,8 +88,8 @@ class Queue(Lookup):
     async def save(self, job: Job, checkpoint: Checkpoint) -> None:
         """Where a running job is, in place of what was saved before; LostClaim if it is no longer ours."""
         values = {"at": self._clock(), **asdict(checkpoint)}
-        async with self._db.write() as connection:
-            await _held(connection, job)
+        async with self._db.write(alone=False) as connection:
+            await _held(connection, job, lock=True)
             new = upsert(schema.checkpoint).values(job=job.id, **values)
             await connection.execute(new.on_conflict_do_update(index_elements=["job"], set_=values))
 
@@ -143,7 +143,7 @@ class Queue(Lookup):
             return Outcome.CANCELLED
 
     @shielded
-    async def requeue(self, jobs: Iterable[Job], why: str = "drain") -> None:
+    async def requeue(self, jobs: Sequence[Job], why: str = "drain") -> None:
         """Give running jobs back without counting the attempt; one that is no longer ours is left alone."""
         at = self._clock()
         async with self._db.write() as connection:
@@ -267,7 +267,8 @@ async def _insert(connection: AsyncConnection, request: Request, flow_id: int, a
 
 
 async def _anything_waits(connection: AsyncConnection) -> bool:
-    query = select(schema.job.c.seq).where(schema.job.c.state == literal_column("'queued'")).limit(1)
+    query = select(schema.job.c.seq).where(schema.job.c.state == literal_column("'queued'"))
+    query = query.order_by(schema.job.c.flow_id, schema.job.c.seq).limit(1)  # by the index of what waits, surely
     return (await connection.execute(query)).first() is not None
 
 
@@ -290,8 +291,11 @@ def _beats() -> Any:
     )
 
 
-async def _row(connection: AsyncConnection, job_id: str) -> Row[Any] | None:
-    row: Row[Any] | None = (await connection.execute(transitions.held().where(schema.job.c.id == job_id))).first()
+async def _row(connection: AsyncConnection, job_id: str, *, lock: bool = False) -> Row[Any] | None:
+    query = transitions.held().where(schema.job.c.id == job_id)
+    if lock:  # of no meaning to SQLite
+        query = query.with_for_update(of=schema.job)
+    row: Row[Any] | None = (await connection.execute(query)).first()
     return row
 
 
@@ -304,9 +308,9 @@ async def _all(connection: AsyncConnection, job_ids: Sequence[str]) -> list[Job]
     return sorted(found, key=lambda job: job_ids.index(job.id))
 
 
-async def _held(connection: AsyncConnection, job: Job) -> Row[Any]:
-    """The row of a job that is claimed by whoever holds `job`; LostClaim otherwise."""
-    row = await _row(connection, job.id)
+async def _held(connection: AsyncConnection, job: Job, *, lock: bool = False) -> Row[Any]:
+    """The row of a job that is claimed by whoever holds `job`; LostClaim otherwise. `lock`: we are not alone."""
+    row = await _row(connection, job.id, lock=lock)
     if row is None or row.state != State.RUNNING or row.token != job.token:
         raise LostClaim(f"Job {job.id} is no longer claimed by this engine.")
     return row

@@ -16,19 +16,18 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
     UniqueConstraint,
-    text,
 )
 
+from storage.dialects import Whole, partial
 from storage.events import Kind
 from storage.job import FINAL, Reason, State, Withdrawn
 
-HEAD = "0003"  # the newest revision in storage/migrations/versions; a test holds the two together
+HEAD = "0006"  # the newest revision in storage/migrations/versions; a test holds the two together
 
 metadata = MetaData(
     naming_convention={
@@ -52,11 +51,11 @@ def _json(name: str) -> Column[object]:
 guild = Table(
     "guild",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("surface", String, nullable=False),
     Column("name", String, nullable=False),  # the surface's own id
-    Column("service", Integer, nullable=False, server_default="0"),
-    Column("last", Integer, nullable=False, server_default="0"),  # when it was served last, in claims
+    Column("service", Whole, nullable=False, server_default="0"),
+    Column("last", Whole, nullable=False, server_default="0"),  # when it was served last, in claims
     Column("weight", Float, nullable=False, server_default="1"),
     UniqueConstraint("surface", "name"),
     CheckConstraint("weight > 0", name="weight"),
@@ -65,12 +64,12 @@ guild = Table(
 user = Table(
     "user",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("surface", String, nullable=False),
     Column("user", String, nullable=False),  # the surface's own id
     Column("name", String, nullable=False),  # as last seen
     Column("weight", Float, nullable=False, server_default="1"),
-    Column("queued_limit", Integer),  # None: the settings' limit
+    Column("queued_limit", Whole),  # None: the settings' limit
     Column("banned", Boolean, nullable=False, server_default="0"),
     UniqueConstraint("surface", "user"),
     CheckConstraint("weight > 0", name="weight"),
@@ -80,11 +79,11 @@ user = Table(
 flow = Table(  # one user within one guild: what is served fairly
     "flow",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("guild_id", ForeignKey("guild.id"), nullable=False),
     Column("user_id", ForeignKey("user.id"), nullable=False),
-    Column("service", Integer, nullable=False, server_default="0"),
-    Column("last", Integer, nullable=False, server_default="0"),
+    Column("service", Whole, nullable=False, server_default="0"),
+    Column("last", Whole, nullable=False, server_default="0"),
     UniqueConstraint("guild_id", "user_id"),
     Index(None, "user_id"),
     Index(None, "last"),
@@ -93,7 +92,7 @@ flow = Table(  # one user within one guild: what is served fairly
 job = Table(
     "job",
     metadata,
-    Column("seq", Integer, primary_key=True),  # order of arrival
+    Column("seq", Whole, primary_key=True),  # order of arrival
     Column("id", String, nullable=False, unique=True),
     Column("flow_id", ForeignKey("flow.id"), nullable=False),
     Column("event_key", String, unique=True),
@@ -111,15 +110,15 @@ job = Table(
     _json("recipe"),
     Column("recipe_digest", String),
     _json("trace"),
-    Column("token", Integer, nullable=False, server_default="0"),
+    Column("token", Whole, nullable=False, server_default="0"),
     Column("owner", String),
-    Column("attempt", Integer, nullable=False, server_default="0"),
-    Column("strikes", Integer, nullable=False, server_default="0"),
+    Column("attempt", Whole, nullable=False, server_default="0"),
+    Column("strikes", Whole, nullable=False, server_default="0"),
     Column("solo", Boolean, nullable=False, server_default="0"),
     Column("cancel_by", String),  # who asked a running job to stop
     Column("cost", Float, nullable=False),
-    Column("charged_user", Integer, nullable=False, server_default="0"),  # on the counters now, to be settled
-    Column("charged_guild", Integer, nullable=False, server_default="0"),
+    Column("charged_user", Whole, nullable=False, server_default="0"),  # on the counters now, to be settled
+    Column("charged_guild", Whole, nullable=False, server_default="0"),
     Column("used", Float),
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
@@ -133,17 +132,17 @@ job = Table(
     CheckConstraint("state != 'running' OR (started_at IS NOT NULL AND token > 0)", name="running"),
     CheckConstraint("state = 'running' OR (charged_user = 0 AND charged_guild = 0)", name="settled"),
     CheckConstraint("cost > 0", name="cost"),
-    Index("ix_job_head", "flow_id", "seq", sqlite_where=text("state = 'queued'")),
-    Index("ix_job_running", "owner", "flow_id", sqlite_where=text("state = 'running'")),
+    Index("ix_job_head", "flow_id", "seq", **partial("state = 'queued'")),
+    Index("ix_job_running", "owner", "flow_id", **partial("state = 'running'")),
     Index("ix_job_flow", "flow_id"),
-    Index("ix_job_finished", "finished_at", sqlite_where=text("finished_at IS NOT NULL")),
+    Index("ix_job_finished", "finished_at", **partial("finished_at IS NOT NULL")),
 )
 
 candidate = Table(
     "candidate",
     metadata,
     Column("job", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("number", Whole, primary_key=True),
     Column("label", String),
     Column("clip_score", Float),
     Column("augclip_score", Float),
@@ -156,12 +155,12 @@ image = Table(
     "image",
     metadata,
     Column("job", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
-    Column("place", Integer, primary_key=True),  # 0 is the best
+    Column("place", Whole, primary_key=True),  # 0 is the best
     Column("sha256", String, nullable=False, index=True),
     Column("pixels_sha256", String, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("candidate", Integer, nullable=False),
+    Column("width", Whole, nullable=False),
+    Column("height", Whole, nullable=False),
+    Column("candidate", Whole, nullable=False),
     Column("label", String),
     Column("clip_score", Float),
     Column("augclip_score", Float),
@@ -199,14 +198,14 @@ checkpoint = Table(  # of a job that is not over
     Column("job", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
     Column("at", Float, nullable=False),
     Column("recipe_digest", String, nullable=False),  # a checkpoint belongs to one recipe
-    Column("bank", Integer, nullable=False),  # how many draws of the bank that recipe looks at
+    Column("bank", Whole, nullable=False),  # how many draws of the bank that recipe looks at
     Column("state", LargeBinary, nullable=False),
 )
 
 event = Table(
     "event",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("kind", String, nullable=False),
     Column("job", String, index=True),  # no foreign key: a lone engine's event has none, and pruning is by age
     Column("at", Float, nullable=False),
@@ -218,38 +217,40 @@ event = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("job", ForeignKey("job.id", ondelete="CASCADE"), nullable=False, unique=True),  # one final reply a job
     Column("surface", String, nullable=False),
     Column("reply_to", String, nullable=False),
     Column("kind", String, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("attempts", Whole, nullable=False, server_default="0"),
     Column("message_id", String),
     Column("error", String),
     Column("retry_at", Float),
     Column("sent_at", Float),
-    Index("ix_outbox_unsent", "surface", "id", sqlite_where=text("sent_at IS NULL")),
+    Column("taken_by", String),  # the bot that is sending it
+    Column("taken_until", Float),  # by the store's clock; then another may
+    Index("ix_outbox_unsent", "surface", "id", **partial("sent_at IS NULL")),
 )
 
 cursor = Table(
     "cursor",
     metadata,
     Column("name", String, primary_key=True),
-    Column("event", Integer, nullable=False),
+    Column("event", Whole, nullable=False),
 )
 
 engine = Table(
     "engine",
     metadata,
     Column("owner", String, primary_key=True),
-    Column("pid", Integer, nullable=False),
+    Column("pid", Whole, nullable=False),
     Column("host", String, nullable=False),
     Column("boot", String, nullable=False),
     Column("device", String, nullable=False),
     Column("dtype", String, nullable=False),
     Column("packs", JSON, nullable=False),
     Column("started_at", Float, nullable=False),
-    Column("beat", Integer, nullable=False, server_default="0"),
+    Column("beat", Whole, nullable=False, server_default="0"),
     Column("beat_at", Float),
 )
 
@@ -258,10 +259,10 @@ pack = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("digest", String),  # None until an engine has published it
-    Column("labels", Integer, nullable=False),
+    Column("labels", Whole, nullable=False),
     Column("label_names", JSON, nullable=False),
     Column("methods", JSON, nullable=False),
-    Column("resolution", Integer, nullable=False),
+    Column("resolution", Whole, nullable=False),
     Column("offered", Boolean, nullable=False),
     Column("seconds_per_candidate", Float),
 )
@@ -269,7 +270,7 @@ pack = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("at", Float, nullable=False),
     Column("surface", String, nullable=False),
     Column("user", String, nullable=False),

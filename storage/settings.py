@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -20,6 +21,7 @@ from storage.errors import UserError
 PREFIX = "DREAMBOT_"
 FILE = "dreambot.toml"
 SCHEMES = ("sqlite:///", "sqlite+aiosqlite:///")
+SERVER = "postgresql+asyncpg://"
 
 
 class StoreSettings(BaseSettings):
@@ -30,6 +32,7 @@ class StoreSettings(BaseSettings):
 
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_path("dreambot")))
     store: str | None = None  # a URL; by default SQLite in `home`
+    images_url: str | None = None  # DREAMBOT_IMAGES: where pictures are that several hosts share; by default in `home`
     poll_s: float = Field(0.02, gt=0)  # how often a feed looks for another process's commits
     silent_s: float = Field(10.0, gt=0)  # an engine without a beat for so long is dead
     max_strikes: int = Field(3, ge=1)  # crashes alone after which a job is given up
@@ -47,6 +50,7 @@ class StoreSettings(BaseSettings):
     daily_seconds_guild: float | None = Field(None, gt=0)  # of everybody in one guild together
     cooldown_s: float = Field(0, ge=0)  # between two dreams of one person
     busy_s: float = Field(5.0, gt=0)  # how long a writer waits for the lock, each try
+    lost_s: float = Field(60.0, ge=0)  # how long a call goes on trying when the database server does not answer
 
     @classmethod
     def settings_customise_sources(
@@ -61,10 +65,12 @@ class StoreSettings(BaseSettings):
         environ = os.environ if environ is None else environ
         values = _from_file(environ)
         if told := sorted(cls.secret & values.keys()):
-            variable = PREFIX + told[0].upper()
-            raise UserError(f"{FILE} must not hold {told[0]}; set {variable}, or {variable}_FILE to a file with it.")
+            named = variable(told[0])
+            raise UserError(f"{FILE} must not hold {told[0]}; set {named}, or {named}_FILE to a file with it.")
+        if "images" in values:
+            values["images_url"] = values.pop("images")
         for name in cls.model_fields:
-            if text := environ.get(PREFIX + name.upper()):
+            if text := environ.get(variable(name)):
                 values[name] = text
             elif name in cls.secret and (file := environ.get(f"{PREFIX}{name.upper()}_FILE")):
                 values[name] = _secret(name, Path(file)) or None
@@ -74,19 +80,64 @@ class StoreSettings(BaseSettings):
             raise UserError(_sentence(error)) from None
 
     @property
+    def on_server(self) -> bool:
+        """Whether the store is PostgreSQL; UserError if it is neither that nor SQLite in a file."""
+        if self.store is None or any(self.store.startswith(s) and len(self.store) > len(s) for s in SCHEMES):
+            return False
+        if self.store.startswith(SERVER) and self._url is not None and self._url.path.strip("/"):
+            return True
+        raise UserError(
+            f"DREAMBOT_STORE is sqlite:///PATH or {SERVER}USER@HOST:PORT/DATABASE; "
+            f"{self.store.partition(':')[0]!r} is not supported, or something is missing."
+        )
+
+    @property
     def path(self) -> Path:
-        """The database file; UserError unless the store is SQLite in a file."""
-        if self.store is None:
-            return self.home / "dreambot.db"
+        """The database file; UserError unless the store is SQLite."""
+        if self.on_server:
+            raise UserError(f"The store is {self.place}, and this is for SQLite's file only.")
         for scheme in SCHEMES:
-            if self.store.startswith(scheme) and len(self.store) > len(scheme):
+            if self.store is not None and self.store.startswith(scheme):
                 return Path(self.store.removeprefix(scheme))
-        raise UserError(f"DREAMBOT_STORE is sqlite:///PATH for now; {self.store.partition(':')[0]!r} is not supported.")
+        return self.home / "dreambot.db"
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for people: without a password."""
+        if not self.on_server or self._url is None:
+            return str(self.path)
+        return f"{SERVER}{self._url.netloc.rpartition('@')[2]}{self._url.path}"
+
+    @property
+    def password(self) -> str | None:
+        """The password in the store's URL: to be blacked out of logs."""
+        return unquote(self._url.password) if self._url is not None and self._url.password else None
+
+    @property
+    def _url(self) -> SplitResult | None:
+        try:
+            url = urlsplit(self.store or "")
+            _ = url.port
+        except ValueError:  # it has a port that is none
+            return None
+        return url if url.hostname else None
 
     @property
     def images(self) -> Path:
-        """The folder of the pictures."""
+        """The folder of the pictures: of all, or of those that this host has seen."""
+        if self.images_url is not None and self.images_url.startswith("file://"):
+            return Path(unquote(urlsplit(self.images_url).path))
         return self.home / "images"
+
+    @property
+    def images_elsewhere(self) -> str | None:
+        """The URL of the pictures, unless a folder holds them all."""
+        return None if self.images_url is None or self.images_url.startswith("file://") else self.images_url
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + {"images_url": "images"}.get(name, name).upper()
 
 
 def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -111,5 +162,5 @@ def _secret(name: str, file: Path) -> str:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
-    name = PREFIX + str(first["loc"][0]).upper()
+    name = variable(str(first["loc"][0]))
     return f"{name}: {first['msg']}; {first['input']!r} is not."

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from storage import schema
 from storage.database import Database, shielded
@@ -65,8 +64,8 @@ class Upkeep:
     @shielded
     async def _referred(self) -> set[str]:
         """Kept pictures, pictures that people handed in, and previews that a message may still show."""
-        handed_in: Any = func.json_extract(schema.job.c.params, "$.image")
-        shown: Any = func.json_extract(schema.event.c.data, "$.preview")
+        handed_in = schema.job.c.params["image"].as_string()
+        shown = schema.event.c.data["preview"].as_string()
         async with self._db.read() as connection:
             found = set(await connection.scalars(select(schema.image.c.sha256)))
             found |= set(await connection.scalars(select(handed_in).where(handed_in.is_not(None))))

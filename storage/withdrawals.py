@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import schema
 from storage.database import Database, shielded
+from storage.dialects import upsert
 from storage.events import Kind
 from storage.job import Caller, State, Withdrawn
+from storage.outbox import FREE
 
 MANY = 500  # values in one statement
 
@@ -57,7 +58,7 @@ class Withdrawals:
 async def withdraw(connection: AsyncConnection, jobs: Sequence[str], kind: Withdrawn, by: str, at: float) -> None:
     """Mark finished jobs, and owe their messages once more."""
     for some in _parts(jobs):
-        new = insert(schema.withdrawal).values([{"job": job, "kind": kind.value, "by": by, "at": at} for job in some])
+        new = upsert(schema.withdrawal).values([{"job": job, "kind": kind.value, "by": by, "at": at} for job in some])
         changed = {"kind": new.excluded.kind, "by": new.excluded.by, "at": new.excluded.at}
         await connection.execute(new.on_conflict_do_update(index_elements=["job"], set_=changed))
     await _owe_again(connection, jobs)
@@ -107,7 +108,7 @@ async def _owe_again(connection: AsyncConnection, jobs: Sequence[str]) -> None:
     one = schema.outbox.c
     for some in _parts(jobs):
         sent = update(schema.outbox).where(one.job.in_(some), one.message_id.is_not(None))
-        await connection.execute(sent.values(sent_at=None, retry_at=None, attempts=0, error=None))
+        await connection.execute(sent.values(sent_at=None, retry_at=None, attempts=0, error=None, **FREE))
 
 
 def _parts(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

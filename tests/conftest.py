@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first import
 os.environ.setdefault("DREAMBOT_BALLAST_MB", "0")  # a test's home is small
 os.environ.setdefault("DREAMBOT_BANK", "0")  # an idle engine would draw ahead, and take the core from the next test
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from storage.database import Database  # before anything else imports sqlite3: s
 from storage.migrations import upgrade
 from storage.queue import Queue
 from storage.settings import StoreSettings
+from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"DREAMBOT_DATA": ROOT.parent / "shared" / "data", "DREAMBOT_CONTRACTS": ROOT.parent / "shared" / "contracts"}
@@ -41,6 +42,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = StoreSettings(home=tmp_path_factory.mktemp("empty"))
     upgrade(made)
     return made.path
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server, started for the first test that wants one."""
+    if postgres.binaries() is None:
+        pytest.skip("no PostgreSQL: initdb is neither in PATH nor in /usr/lib/postgresql")
+    with postgres.serving() as running:
+        yield running
 
 
 @pytest.fixture

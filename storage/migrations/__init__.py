@@ -18,9 +18,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from storage.database import pragmas
 from storage.errors import StorageError
 from storage.settings import StoreSettings
+from storage.sqlite import pragmas
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -38,11 +38,20 @@ def head() -> str | None:
 
 def upgrade(settings: StoreSettings) -> None:
     """Bring the store to the newest revision in one transaction; StorageError if a later version wrote it."""
-    with _lock(settings.path.with_name(settings.path.name + ".lock")), _connection(settings) as connection:
+
+    def run(connection: Connection) -> None:
         try:
             alembic.command.upgrade(config(connection), "head")
         except CommandError as error:
-            raise StorageError(f"{settings.path} was written by a later version of dreambot: {error}.") from error
+            raise StorageError(f"{settings.place} was written by a later version of dreambot: {error}.") from error
+
+    if settings.on_server:
+        from storage import postgres
+
+        postgres.migrate(settings, run)
+        return
+    with _lock(settings.path.with_name(settings.path.name + ".lock")), _connection(settings) as connection:
+        run(connection)
 
 
 @contextmanager

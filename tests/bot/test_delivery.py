@@ -17,9 +17,11 @@ from bot.news import left
 from bot.settings import BotSettings
 from bot.store import Store
 from storage.events import Event, Kind
+from storage.rescue import boot, host
 from tests.bot.test_commands import ADA, ROOT, dream, step
 from tests.fakes.engine import FakeEngine
 
+GONE = f"{host()}:{boot()}:{2**22 + 1}:0"  # a process that was here
 HOME = "local/ada"
 
 
@@ -116,7 +118,7 @@ async def test_a_crash_between_post_and_mark_leaves_one_letter(
     with monkeypatch.context() as patch:
         patch.setattr(store.outbox, "sent", die, raising=True)
         with pytest.raises(Killed):
-            await Delivery(store, {"local": LocalAdapter(settings.home)}).send()
+            await Delivery(store, {"local": LocalAdapter(settings.home)}, name=GONE).send()
     letter = settings.home / "mail" / HOME / f"{name}.json"
     before = letter.stat().st_ino
     assert await Delivery(store, {"local": LocalAdapter(settings.home)}).send() == 1

@@ -16,6 +16,7 @@ from storage.job import State
 from storage.queue import Queue
 from storage.settings import StoreSettings
 from tests.factories import make_image, make_params, make_request, make_result
+from tests.storage.raw import on_sqlite
 
 
 async def dream(queue: Queue, images: ImageStore, number: int) -> str:
@@ -27,6 +28,7 @@ async def dream(queue: Queue, images: ImageStore, number: int) -> str:
     return job.id
 
 
+@on_sqlite
 @pytest.mark.parametrize("backups", [6, pytest.param(60, marks=pytest.mark.long)])
 async def test_each_backup_under_load_is_sound_and_one_is_served(
     queue: Queue, settings: StoreSettings, tmp_path: Path, backups: int
@@ -70,6 +72,7 @@ async def serve(copy: Backup, done: list[str], waiting: str) -> None:
         assert await queue.waiting() == []
 
 
+@on_sqlite
 async def test_handed_in_pictures_are_kept(queue: Queue, settings: StoreSettings, tmp_path: Path) -> None:
     """A picture that a waiting dream needs is part of a backup."""
     sha256 = ImageStore(settings.images).put(b"a photograph")
@@ -79,6 +82,7 @@ async def test_handed_in_pictures_are_kept(queue: Queue, settings: StoreSettings
     assert ImageStore(tmp_path / "backup" / "images").read(sha256) == b"a photograph"
 
 
+@on_sqlite
 async def test_a_backup_does_not_change_with_the_store(queue: Queue, settings: StoreSettings, tmp_path: Path) -> None:
     """Whatever is deleted or put right afterwards, the copy stays as it was."""
     images = ImageStore(settings.images)
@@ -92,6 +96,7 @@ async def test_a_backup_does_not_change_with_the_store(queue: Queue, settings: S
         assert connection.execute("SELECT count(*) FROM image").fetchone() == (1,)
 
 
+@on_sqlite
 async def test_what_is_not_sound_is_no_backup(queue: Queue, settings: StoreSettings, tmp_path: Path) -> None:
     """A damaged picture is named, and no folder appears; nor is anything written over."""
     await dream(queue, ImageStore(settings.images), 0)

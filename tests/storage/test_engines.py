@@ -13,6 +13,7 @@ from storage.feed import Feed
 from storage.heart import Heart
 from storage.rescue import boot, host, new_owner
 from storage.settings import StoreSettings
+from tests.storage import raw
 
 
 def make_engine(owner: str | None = None) -> EngineRow:
@@ -81,6 +82,7 @@ async def test_watchdog_stops_the_beat(db: Database, settings: StoreSettings) ->
     assert _beat(settings) == 1
 
 
+@raw.on_sqlite
 async def test_beat_that_fails_is_tried_again(db: Database, settings: StoreSettings) -> None:
     """A locked store costs a beat, not the heart."""
     row = make_engine()
@@ -101,5 +103,4 @@ async def test_beat_that_fails_is_tried_again(db: Database, settings: StoreSetti
 
 
 def _beat(settings: StoreSettings) -> int:
-    with sqlite_connection(settings.path) as connection:
-        return int(connection.execute("SELECT beat FROM engine").fetchone()[0])
+    return int(raw.run(settings, "SELECT beat FROM engine")[0][0])

@@ -28,7 +28,7 @@ class Finds(Watch):
         return set(beats)
 
 async def main():
-    settings = StoreSettings(home=Path(sys.argv[1]))
+    settings = StoreSettings.load({"DREAMBOT_HOME": sys.argv[1], "DREAMBOT_STORE": sys.argv[2]})
     async with Database.open(settings) as db:
         queue = queues.Queue(db, settings)
         async def stop(connection, row, alone):
@@ -43,7 +43,7 @@ asyncio.run(main())
 
 def rescue_and_die(settings: StoreSettings) -> None:
     """A process that is killed between reading a lost job and giving it back."""
-    command = [sys.executable, "-c", RESCUER, str(settings.home)]
+    command = [sys.executable, "-c", RESCUER, str(settings.home), settings.store or ""]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as rescuer:
         assert rescuer.stdout is not None
         assert rescuer.stdout.readline() == "inside\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from storage.database import Database, sqlite_connection
+from storage.database import Database
 from storage.engines import EngineRow, Engines
 from storage.errors import LostClaim
 from storage.heart import Heart
@@ -34,6 +34,7 @@ from storage.queue import Queue
 from storage.rescue import Watch
 from storage.settings import StoreSettings
 from tests.factories import make_caller, make_request, make_result
+from tests.storage.conftest import POSTGRESQL, SQLITE
 
 T = TypeVar("T")
 ROOM, CAP, STRIKES, SILENT_S = 4, 3, 2, 10.0
@@ -58,15 +59,14 @@ class Life(RuleBasedStateMachine):
 
     jobs: Bundle[str] = Bundle("jobs")
     claims: Bundle[Job] = Bundle("claims")
-    template: Path
+    make: Callable[[Path], StoreSettings]
 
     @initialize()
     def open(self) -> None:
         """An empty store and two engines."""
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.settings = StoreSettings(home=Path(self.folder.name), room=ROOM, cap=CAP, max_strikes=STRIKES)
-        shutil.copy(self.template, self.settings.path)
+        self.settings = type(self).make(Path(self.folder.name))
         self.model: dict[str, Known] = {}
         self.keys: dict[str, str] = {}
         self.now = 0.0
@@ -189,7 +189,9 @@ class Life(RuleBasedStateMachine):
         self.run(self.queue.rescue(self.watch))
         self.now += SILENT_S
         for owner in self.alive:
-            Heart(self.settings, owner).beat()
+            heart = Heart(self.settings, owner)
+            heart.beat()
+            heart.stop()
         moved = {job.id: job for job in self.run(self.queue.rescue(self.watch))}
         lost = {job_id: known for job_id, known in self.model.items() if known.owner == dead}
         assert moved.keys() == lost.keys()
@@ -212,19 +214,28 @@ class Life(RuleBasedStateMachine):
         """The store and the model say the same of every job; each final job has one final event and one letter."""
         if not hasattr(self, "model"):
             return
-        with sqlite_connection(self.settings.path) as connection:
-            rows = connection.execute("SELECT id, state, token, attempt, strikes, owner FROM job").fetchall()
-            final = "SELECT job FROM event WHERE kind IN ('completed', 'failed', 'cancelled') ORDER BY job"
-            told = [row[0] for row in connection.execute(final)]
-            letters = [row[0] for row in connection.execute("SELECT job FROM outbox ORDER BY job")]
-            charged = dict(connection.execute("SELECT flow_id, sum(charged_user) FROM job GROUP BY flow_id"))
-            service = dict(connection.execute("SELECT id, service FROM flow"))
+        rows, told, letters, charged, service = self.run(self._seen())
         assert {row[0]: row[1:] for row in rows} == {
             job_id: (known.state, known.token, known.attempt, known.strikes, known.owner)
             for job_id, known in self.model.items()
         }
         assert told == letters == sorted(job_id for job_id, known in self.model.items() if known.state in FINAL)
         assert all(service[flow] >= amount for flow, amount in charged.items())
+
+    async def _seen(self) -> tuple[Any, ...]:
+        final = "SELECT job FROM event WHERE kind IN ('completed', 'failed', 'cancelled') ORDER BY job"
+        async with self.db.read() as connection:
+
+            async def ask(statement: str) -> list[Any]:
+                return [tuple(row) for row in await connection.exec_driver_sql(statement)]
+
+            return (
+                await ask("SELECT id, state, token, attempt, strikes, owner FROM job"),
+                [job for (job,) in await ask(final)],
+                [job for (job,) in await ask("SELECT job FROM outbox ORDER BY job")],
+                dict(await ask("SELECT flow_id, sum(charged_user) FROM job GROUP BY flow_id")),
+                dict(await ask("SELECT id, service FROM flow")),
+            )
 
     def teardown(self) -> None:
         """Close what was opened."""
@@ -234,10 +245,19 @@ class Life(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_any_order_of_calls(empty_store: Path) -> None:
+def test_any_order_of_calls(store: str, request: pytest.FixtureRequest) -> None:
     """Whatever order people, engines, crashes and restarts come in, no job is lost, doubled or torn from its engine."""
-    Life.template = empty_store
+
+    def make(home: Path) -> StoreSettings:
+        url = None if store == SQLITE else request.getfixturevalue("server").store()
+        made = StoreSettings(home=home, room=ROOM, cap=CAP, max_strikes=STRIKES, store=url)
+        if url is None:
+            shutil.copy(request.getfixturevalue("empty_store"), made.path)
+        return made
+
+    Life.make = staticmethod(make)
+    few = {SQLITE: 20, POSTGRESQL: 8}[store]
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     run_state_machine_as_test(
-        Life, settings=settings(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=checks)
+        Life, settings=settings(max_examples=few, stateful_step_count=25, deadline=None, suppress_health_check=checks)
     )

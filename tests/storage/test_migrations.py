@@ -5,21 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 from storage import migrations, schema
 from storage.database import Database, sqlite_connection
 from storage.engines import Engines
 from storage.errors import StorageError
 from storage.settings import StoreSettings
+from tests.storage import raw
+from tests.storage.raw import on_postgresql, on_sqlite
 
 OPEN = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from storage.database import Database
 from storage.settings import StoreSettings
 
@@ -40,12 +44,12 @@ def test_head() -> None:
     assert migrations.head() == schema.HEAD
 
 
+@on_sqlite
 def test_migrations_make_the_tables(settings: StoreSettings, tmp_path: Path) -> None:
     """The migrations lead exactly to the tables of storage.schema, with constraints and indices."""
     migrated = create_engine(f"sqlite:///{settings.path}")
     with migrated.connect() as connection:
-        context = MigrationContext.configure(connection)
-        assert compare_metadata(context, schema.metadata) == []
+        assert _differences(connection) == []
     created = create_engine(f"sqlite:///{tmp_path / 'created.db'}")
     schema.metadata.create_all(created)
     assert _made(settings.path) == _made(tmp_path / "created.db")
@@ -53,12 +57,23 @@ def test_migrations_make_the_tables(settings: StoreSettings, tmp_path: Path) -> 
     created.dispose()
 
 
+@on_postgresql
+async def test_migrations_make_the_same_tables_there(db: Database) -> None:
+    """On PostgreSQL the same migrations lead to the same tables, but for what their texts are called."""
+    async with db.write() as connection:
+        assert await connection.run_sync(_differences) == []
+
+
+def _differences(connection: Connection) -> list[Any]:
+    return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+
+
 def _made(path: Path) -> dict[str, list[str]]:
-    """Every table's and index's definition, its lines sorted: Alembic writes the same ones in another order."""
+    """Every table's and index's definition, its lines sorted, without quotes: Alembic writes them its own way."""
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
     with sqlite_connection(path) as connection:
         found = connection.execute(query).fetchall()
-    return {name: sorted(line.strip(" \t,") for line in sql.splitlines()) for name, sql in found}
+    return {name: sorted(line.strip(" \t,").replace('"', "") for line in sql.splitlines()) for name, sql in found}
 
 
 async def test_embedded_pack_is_known(db: Database) -> None:
@@ -80,8 +95,7 @@ def test_two_processes_open_a_new_store(tmp_path: Path) -> None:
 
 async def test_later_version(settings: StoreSettings) -> None:
     """A store that a later version wrote is left alone, in a sentence."""
-    with sqlite_connection(settings.path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.run(settings, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageError, match="later version"):
         async with Database.open(settings):
             pass

@@ -14,6 +14,7 @@ from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.rescue import Watch
 from tests.factories import make_caller, make_request, make_result
+from tests.storage.raw import on_sqlite
 
 WALK = re.compile(
     r"SCAN (job|event|candidate|image|outbox|flow|user|own)\b(?!.* ix_(job_head|job_running|outbox_unsent))"
@@ -45,6 +46,7 @@ async def _everything(queue: Queue, db: Database) -> None:
     await Outbox(db).sent(letter.id, "message")
 
 
+@on_sqlite
 async def test_no_walk_through_history(queue: Queue, db: Database) -> None:
     """Every statement finds its rows by an index, and what waits or runs by an index of only that."""
     said: dict[str, Any] = {}
@@ -52,11 +54,11 @@ async def test_no_walk_through_history(queue: Queue, db: Database) -> None:
     def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
         said[statement] = values[0] if isinstance(values, list) else values
 
-    for engine in (db._writer.sync_engine, db._reader.sync_engine):
+    for engine in (db._backend.writer.sync_engine, db._backend.reader.sync_engine):
         event.listen(engine, "before_cursor_execute", note)
     await _everything(queue, db)
     plans = {}
-    with sqlite_connection(db.path) as connection:
+    with sqlite_connection(db.settings.path) as connection:
         for statement, values in said.items():
             if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
                 plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()

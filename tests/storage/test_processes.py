@@ -13,7 +13,6 @@ from tests.factories import make_request
 
 ENGINE = """
 import asyncio, sys
-from pathlib import Path
 from storage.database import Database
 from storage.heart import new_owner
 from storage.job import Result
@@ -21,7 +20,7 @@ from storage.queue import Queue
 from storage.settings import StoreSettings
 
 async def main():
-    settings = StoreSettings(home=Path(sys.argv[1]))
+    settings = StoreSettings.load({"DREAMBOT_HOME": sys.argv[1], "DREAMBOT_STORE": sys.argv[2]})
     async with Database.open(settings) as db:
         queue, owner = Queue(db, settings), new_owner()
         print("ready", flush=True)
@@ -36,7 +35,7 @@ asyncio.run(main())
 
 
 def _engine(settings: StoreSettings, code: str = ENGINE) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, str(settings.home)]
+    command = [sys.executable, "-c", code, str(settings.home), settings.store or ""]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from storage.database import Database, sqlite_connection
+from storage.database import Database
 from storage.errors import LostClaim
 from storage.events import Kind
 from storage.feed import Feed
@@ -18,6 +18,7 @@ from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.rescue import Watch, boot, host, is_gone, new_owner, pid_alive
 from tests.factories import make_caller, make_request, make_result
+from tests.storage import raw
 
 
 class Clock:
@@ -130,8 +131,7 @@ async def test_rescue(queue: Queue, db: Database) -> None:
     assert (moved.id, moved.state, moved.strikes, moved.attempt) == (job.id, State.QUEUED, 1, 1)
     last = (await Feed(db).since(0))[-1]
     assert (last.kind, last.data) == (Kind.REQUEUED, {"why": "rescue"})
-    with sqlite_connection(db.path) as connection:
-        assert connection.execute("SELECT service FROM flow").fetchone() == (0,)
+    assert raw.run(db.settings, "SELECT service FROM flow") == [(0,)]
     assert await queue.rescue(Finds("dead")) == []
 
 
@@ -150,12 +150,11 @@ async def test_compare_and_swap(queue: Queue, db: Database) -> None:
     class Slow(Finds):
         def dead(self, beats: Mapping[str, int | None]) -> set[str]:
             found = super().dead(beats)
-            with sqlite_connection(db.path) as engine:
-                engine.execute(
-                    "UPDATE job SET state = 'completed', finished_at = 1, owner = NULL, charged_user = 0,"
-                    " charged_guild = 0 WHERE id = ? AND state = 'running' AND token = ?",
-                    (job.id, job.token),
-                )
+            raw.run(
+                db.settings,
+                "UPDATE job SET state = 'completed', finished_at = 1, owner = NULL, charged_user = 0,"
+                f" charged_guild = 0 WHERE id = '{job.id}' AND state = 'running' AND token = {job.token}",
+            )
             return found
 
     assert await queue.rescue(Slow("dead")) == []
@@ -168,8 +167,7 @@ async def test_new_claim_is_not_torn(queue: Queue, db: Database) -> None:
 
     class Slow(Finds):
         def dead(self, beats: Mapping[str, int | None]) -> set[str]:
-            with sqlite_connection(db.path) as other:
-                other.execute("UPDATE job SET owner = 'new', token = token + 1 WHERE id = ?", (job.id,))
+            raw.run(db.settings, f"UPDATE job SET owner = 'new', token = token + 1 WHERE id = '{job.id}'")
             return super().dead(beats)
 
     assert await queue.rescue(Slow("dead")) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from storage.dialects import Whole, partial
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -15,7 +17,7 @@ def upgrade() -> None:
     """Create what is new."""
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Whole, nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("surface", sa.String(), nullable=False),
         sa.Column("user", sa.String(), nullable=False),
@@ -27,26 +29,26 @@ def upgrade() -> None:
     op.create_table(
         "cursor",
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("event", sa.Integer(), nullable=False),
+        sa.Column("event", Whole, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_cursor")),
     )
     op.create_table(
         "engine",
         sa.Column("owner", sa.String(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("pid", Whole, nullable=False),
         sa.Column("host", sa.String(), nullable=False),
         sa.Column("boot", sa.String(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("dtype", sa.String(), nullable=False),
         sa.Column("packs", sa.JSON(), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=False),
-        sa.Column("beat", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("beat", Whole, server_default="0", nullable=False),
         sa.Column("beat_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_engine")),
     )
     op.create_table(
         "event",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Whole, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("job", sa.String(), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
@@ -70,11 +72,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "guild",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Whole, nullable=False),
         sa.Column("surface", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("service", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("last", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("service", Whole, server_default="0", nullable=False),
+        sa.Column("last", Whole, server_default="0", nullable=False),
         sa.Column("weight", sa.Float(), server_default="1", nullable=False),
         sa.CheckConstraint("weight > 0", name=op.f("ck_guild_weight")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_guild")),
@@ -84,22 +86,22 @@ def upgrade() -> None:
         "pack",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("digest", sa.String(), nullable=True),
-        sa.Column("labels", sa.Integer(), nullable=False),
+        sa.Column("labels", Whole, nullable=False),
         sa.Column("label_names", sa.JSON(), nullable=False),
         sa.Column("methods", sa.JSON(), nullable=False),
-        sa.Column("resolution", sa.Integer(), nullable=False),
+        sa.Column("resolution", Whole, nullable=False),
         sa.Column("offered", sa.Boolean(), nullable=False),
         sa.Column("seconds_per_candidate", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_pack")),
     )
     op.create_table(
         "user",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Whole, nullable=False),
         sa.Column("surface", sa.String(), nullable=False),
         sa.Column("user", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("weight", sa.Float(), server_default="1", nullable=False),
-        sa.Column("queued_limit", sa.Integer(), nullable=True),
+        sa.Column("queued_limit", Whole, nullable=True),
         sa.Column("banned", sa.Boolean(), server_default="0", nullable=False),
         sa.CheckConstraint("queued_limit >= 0", name=op.f("ck_user_queued_limit")),
         sa.CheckConstraint("weight > 0", name=op.f("ck_user_weight")),
@@ -108,11 +110,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "flow",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("guild_id", sa.Integer(), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
-        sa.Column("service", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("last", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("id", Whole, nullable=False),
+        sa.Column("guild_id", Whole, nullable=False),
+        sa.Column("user_id", Whole, nullable=False),
+        sa.Column("service", Whole, server_default="0", nullable=False),
+        sa.Column("last", Whole, server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["guild_id"], ["guild.id"], name=op.f("fk_flow_guild_id")),
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_flow_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flow")),
@@ -124,9 +126,9 @@ def upgrade() -> None:
 
     op.create_table(
         "job",
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("seq", Whole, nullable=False),
         sa.Column("id", sa.String(), nullable=False),
-        sa.Column("flow_id", sa.Integer(), nullable=False),
+        sa.Column("flow_id", Whole, nullable=False),
         sa.Column("event_key", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=True),
@@ -142,15 +144,15 @@ def upgrade() -> None:
         sa.Column("recipe", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("recipe_digest", sa.String(), nullable=True),
         sa.Column("trace", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("token", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("token", Whole, server_default="0", nullable=False),
         sa.Column("owner", sa.String(), nullable=True),
-        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("strikes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempt", Whole, server_default="0", nullable=False),
+        sa.Column("strikes", Whole, server_default="0", nullable=False),
         sa.Column("solo", sa.Boolean(), server_default="0", nullable=False),
         sa.Column("cancel_by", sa.String(), nullable=True),
         sa.Column("cost", sa.Float(), nullable=False),
-        sa.Column("charged_user", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("charged_guild", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("charged_user", Whole, server_default="0", nullable=False),
+        sa.Column("charged_guild", Whole, server_default="0", nullable=False),
         sa.Column("used", sa.Float(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=True),
@@ -178,19 +180,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_job_id")),
     )
     with op.batch_alter_table("job", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_job_finished", ["finished_at"], unique=False, sqlite_where=sa.text("finished_at IS NOT NULL")
-        )
+        batch_op.create_index("ix_job_finished", ["finished_at"], unique=False, **partial("finished_at IS NOT NULL"))
         batch_op.create_index("ix_job_flow", ["flow_id"], unique=False)
-        batch_op.create_index("ix_job_head", ["flow_id", "seq"], unique=False, sqlite_where=sa.text("state = 'queued'"))
-        batch_op.create_index(
-            "ix_job_running", ["owner", "flow_id"], unique=False, sqlite_where=sa.text("state = 'running'")
-        )
+        batch_op.create_index("ix_job_head", ["flow_id", "seq"], unique=False, **partial("state = 'queued'"))
+        batch_op.create_index("ix_job_running", ["owner", "flow_id"], unique=False, **partial("state = 'running'"))
 
     op.create_table(
         "candidate",
         sa.Column("job", sa.String(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", Whole, nullable=False),
         sa.Column("label", sa.String(), nullable=True),
         sa.Column("clip_score", sa.Float(), nullable=True),
         sa.Column("augclip_score", sa.Float(), nullable=True),
@@ -203,12 +201,12 @@ def upgrade() -> None:
     op.create_table(
         "image",
         sa.Column("job", sa.String(), nullable=False),
-        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("place", Whole, nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("pixels_sha256", sa.String(), nullable=False),
-        sa.Column("width", sa.Integer(), nullable=False),
-        sa.Column("height", sa.Integer(), nullable=False),
-        sa.Column("candidate", sa.Integer(), nullable=False),
+        sa.Column("width", Whole, nullable=False),
+        sa.Column("height", Whole, nullable=False),
+        sa.Column("candidate", Whole, nullable=False),
         sa.Column("label", sa.String(), nullable=True),
         sa.Column("clip_score", sa.Float(), nullable=True),
         sa.Column("augclip_score", sa.Float(), nullable=True),
@@ -221,12 +219,12 @@ def upgrade() -> None:
 
     op.create_table(
         "outbox",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Whole, nullable=False),
         sa.Column("job", sa.String(), nullable=False),
         sa.Column("surface", sa.String(), nullable=False),
         sa.Column("reply_to", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempts", Whole, server_default="0", nullable=False),
         sa.Column("message_id", sa.String(), nullable=True),
         sa.Column("error", sa.String(), nullable=True),
         sa.Column("retry_at", sa.Float(), nullable=True),
@@ -236,9 +234,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("job", name=op.f("uq_outbox_job")),
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_outbox_unsent", ["surface", "id"], unique=False, sqlite_where=sa.text("sent_at IS NULL")
-        )
+        batch_op.create_index("ix_outbox_unsent", ["surface", "id"], unique=False, **partial("sent_at IS NULL"))
 
     op.bulk_insert(
         pack,
@@ -260,7 +256,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop it again."""
     with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.drop_index("ix_outbox_unsent", sqlite_where=sa.text("sent_at IS NULL"))
+        batch_op.drop_index("ix_outbox_unsent", **partial("sent_at IS NULL"))
 
     op.drop_table("outbox")
     with op.batch_alter_table("image", schema=None) as batch_op:
@@ -269,10 +265,10 @@ def downgrade() -> None:
     op.drop_table("image")
     op.drop_table("candidate")
     with op.batch_alter_table("job", schema=None) as batch_op:
-        batch_op.drop_index("ix_job_running", sqlite_where=sa.text("state = 'running'"))
-        batch_op.drop_index("ix_job_head", sqlite_where=sa.text("state = 'queued'"))
+        batch_op.drop_index("ix_job_running", **partial("state = 'running'"))
+        batch_op.drop_index("ix_job_head", **partial("state = 'queued'"))
         batch_op.drop_index("ix_job_flow")
-        batch_op.drop_index("ix_job_finished", sqlite_where=sa.text("finished_at IS NOT NULL"))
+        batch_op.drop_index("ix_job_finished", **partial("finished_at IS NOT NULL"))
 
     op.drop_table("job")
     with op.batch_alter_table("flow", schema=None) as batch_op:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from storage.dialects import Whole
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -25,7 +27,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "vote",
-        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", Whole, nullable=False),
         sa.Column("job", sa.String(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["job"], ["job.id"], name=op.f("fk_vote_job"), ondelete="CASCADE"),
@@ -37,7 +39,7 @@ def upgrade() -> None:
 
     op.create_table(
         "preference",
-        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", Whole, nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_preference_user_id")),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_preference")),

@@ -1,0 +1,269 @@
+"""PostgreSQL: one server for engines and bots on many hosts.
+
+What SQLite's BEGIN IMMEDIATE is, is here an advisory lock that ends with its transaction: the turn. Whoever changes
+turns, charges or states takes it; what concerns one row alone (progress, a letter that arrived) goes without it, and
+then two transactions may commit in another order than their events' ids: `settled` waits for those that lag behind.
+A connection that is lost in the middle has stored nothing; one that is lost while it commits is asked after, by the
+transaction's number. Knows locks, sessions and error codes; nothing of jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from sqlalchemy import Connection, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull, StoreLost
+from storage.wire import CHANNEL, PATIENCE_S, Wire
+
+if TYPE_CHECKING:
+    from storage.settings import StoreSettings
+
+log = logging.getLogger(__name__)
+
+POOLED: Mapping[str, Any] = {"pool_size": 4, "max_overflow": 0}  # connections that read, and as many that write
+SPACE, TURN, APPENDS, MIGRATION = 0x6472, 1, 2, 3  # our advisory locks in a database: a common space, and which one
+LOST_S = 10.0  # a session that stands still inside a transaction for so long is ended by the server: its host is gone
+LOST = ("57P01", "57P02", "57P03", "25P03", "40001", "40P01")  # ended by the server, in one way or another; undone
+FULL, LOCKED = ("53100",), ("55P03", "53300", "53200", "57014")
+BROKEN = ("XX001", "XX002", "58030")
+UNREACHABLE = (ConnectionError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+_BEGIN = (
+    f"SELECT {{turn}}pg_advisory_xact_lock_shared({SPACE}, {APPENDS}), pg_notify('{CHANNEL}', ''){{lossy}}, "
+    "CAST(pg_current_xact_id() AS text)"
+)
+_APPENDING = f"""
+SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND classid = {SPACE} AND objid = {APPENDS} AND objsubid = 2"""
+
+
+class Postgres:
+    """The database at `settings.store`."""
+
+    in_order = False  # only the turn makes writers take turns
+    polled = False
+    errors: tuple[type[Exception], ...] = (DBAPIError, *UNREACHABLE)
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.writer = _engine(settings, isolation_level="READ COMMITTED", **POOLED)
+        reads: dict[str, Any] = {"postgresql_readonly": True}
+        self.reader = _engine(settings, isolation_level="REPEATABLE READ", execution_options=reads, **POOLED)
+        self.folders: tuple[Path, ...] = ()  # the server looks after its own disk
+        self._wire = Wire(connect_arguments(settings))
+
+    async def start(self, heard: Callable[[], None]) -> None:
+        """`heard` is called whenever anybody has committed, once somebody has asked for the version."""
+        self._wire.heard = heard
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._wire.close()
+        await self.writer.dispose()
+        await self.reader.dispose()
+
+    async def begin_reading(self, connection: AsyncConnection) -> None:
+        """REPEATABLE READ, READ ONLY: the dialect begins by itself."""
+
+    async def begin_writing(self, connection: AsyncConnection, *, alone: bool, lossy: bool = False) -> int:
+        """Begin, with the turn if `alone`; the transaction's number. `lossy`: a power cut may take it, so no fsync."""
+        turn = f"pg_advisory_xact_lock({SPACE}, {TURN}), " if alone else ""
+        off = ", set_config('synchronous_commit', 'off', true)" if lossy else ""
+        row = (await connection.exec_driver_sql(_BEGIN.format(turn=turn, lossy=off))).one()
+        return int(row[-1])
+
+    async def committed(self, transaction: int) -> bool:
+        """Whether a transaction whose COMMIT nobody answered has happened; asked until the server says so."""
+        while True:
+            try:
+                async with self.writer.connect() as connection:
+                    asked = f"SELECT pg_xact_status(CAST('{transaction}' AS xid8))"
+                    status = (await connection.exec_driver_sql(asked)).scalar()
+            except (DBAPIError, *UNREACHABLE) as error:
+                log.warning("what became of a transaction is not known yet: %s", error)
+                status = "in progress"
+            if status != "in progress":
+                return status == "committed"
+            await asyncio.sleep(0.1)
+
+    async def settled(self) -> None:
+        """Wait until every transaction has ended that may have taken an event's id by now."""
+        async with self.reader.connect() as connection:
+            first = set((await connection.exec_driver_sql(_APPENDING)).scalars())
+            while first:
+                await asyncio.sleep(0.002)
+                first &= set((await connection.exec_driver_sql(_APPENDING)).scalars())
+
+    async def version(self) -> int:
+        """A number that changes when anybody has committed."""
+        return await self._wire.version()
+
+    def translated(self, error: Exception) -> StorageError:
+        """What an error of the driver, or of the network, means to us."""
+        return translated(error)
+
+    def waits(self, error: Exception) -> bool:
+        """Whether beginning is worth another try."""
+        return isinstance(translated(error), StoreBusy)
+
+
+def translated(error: Exception) -> StorageError:
+    """What an error of the driver, or of the network, means to us."""
+    why = getattr(error, "orig", None) or error
+    state = str(getattr(why, "sqlstate", None) or "")
+    cut = getattr(error, "connection_invalidated", False) or isinstance(why, OSError | asyncpg.InterfaceError)
+    cut = cut or isinstance(why.__cause__, asyncpg.InternalClientError)  # the server's farewell came between two calls
+    if cut or state in LOST or state.startswith("08"):
+        return StoreLost(f"The connection to the store was lost: {str(why) or type(why).__name__}")
+    if state in LOCKED:
+        return StoreBusy()
+    if state in FULL:
+        return StoreFull("The disk of the database server is full.")
+    if state in BROKEN:
+        return StoreBroken(f"The store failed: {why}")
+    return StorageError(f"The store refused: {why}")
+
+
+def connect_arguments(settings: StoreSettings) -> dict[str, Any]:
+    """What asyncpg is told to connect; a password may also come from PGPASSWORD or a password file."""
+    url = make_url(str(settings.store))
+    session = {
+        "application_name": "dreambot",
+        "lock_timeout": str(round(settings.busy_s * 1000)),
+        "idle_in_transaction_session_timeout": str(round(LOST_S * 1000)),
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "jit": "off",  # our statements are short
+    }
+    return {**url.translate_connect_args(username="user"), **url.query, "server_settings": session}
+
+
+def _engine(settings: StoreSettings, **options: Any) -> AsyncEngine:
+    arguments = connect_arguments(settings)
+
+    async def connect() -> Any:
+        return await asyncpg.connect(**arguments, timeout=PATIENCE_S)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        json_serializer=_json,
+        **options,
+    )
+
+
+def _json(value: Any) -> str:
+    """JSON as PostgreSQL takes it: a score that is no number is null, as `json` has no word for it."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(finite(value))
+
+
+def finite(value: Any) -> Any:
+    """The value with null for every number that is none."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: finite(one) for key, one in value.items()}
+        case list() | tuple():
+            return [finite(one) for one in value]
+    return value
+
+
+def prepare(settings: StoreSettings, *, moving: bool = False) -> None:
+    """The tables, at the newest revision; to be called on a thread. StorageError if nobody answers there.
+
+    A store that is being moved here is opened by nobody but whoever is `moving` it.
+    """
+    try:
+        if asyncio.run(_needs_migration(settings, moving)):
+            from storage.migrations import upgrade
+
+            upgrade(settings)
+    except (DBAPIError, *UNREACHABLE) as error:
+        why = str(getattr(error, "orig", None) or error) or type(error).__name__
+        raise StorageError(f"The store at {settings.place} cannot be opened: {why}") from error
+
+
+async def _needs_migration(settings: StoreSettings, moving: bool) -> bool:
+    from storage.schema import HEAD
+
+    connection = await asyncpg.connect(**connect_arguments(settings), timeout=PATIENCE_S)
+    try:
+        if not await connection.fetchval("SELECT to_regclass('alembic_version')"):
+            return True
+        if not moving and await connection.fetchval("SELECT to_regclass('moving')"):
+            raise StorageError(f"The store at {settings.place} is incomplete: `admin migrate-store` has not ended yet.")
+        return bool(await connection.fetchval("SELECT version_num FROM alembic_version") != HEAD)
+    finally:
+        await connection.close()
+
+
+def migrate(settings: StoreSettings, upgrade: Callable[[Connection], None]) -> None:
+    """Call `upgrade` in one transaction; two processes that do so take turns."""
+
+    async def run() -> None:
+        engine = _engine(settings, poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SPACE}, {MIGRATION})")
+            await connection.run_sync(upgrade)
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+class Beats:
+    """One connection for an engine's heart, on a thread and a loop of its own; made anew when it is lost."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._arguments = connect_arguments(settings)
+        self._connection: Any = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="beats", daemon=True)
+
+    def beat(self, owner: str, at: float) -> None:
+        """One beat; StorageError if it did not arrive."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        try:
+            self._call(self._beat(owner, at))
+        except UNREACHABLE as error:
+            raise translated(error) from error
+
+    async def _beat(self, owner: str, at: float) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(**self._arguments, timeout=PATIENCE_S)
+            await self._connection.execute("SET synchronous_commit = off")  # a lost beat is followed by another
+        words = "UPDATE engine SET beat = beat + 1, beat_at = $1 WHERE owner = $2"
+        await self._connection.execute(words, at, owner, timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        """End the connection and the thread."""
+        if self._thread.is_alive():
+            self._call(self._end())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
