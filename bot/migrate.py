@@ -28,7 +28,8 @@ def migrate(url: str, *, json: bool) -> int:
             emit(asdict(part))
         return 0
     rows = [{"what": part.what, "count": part.count, "sha256": part.sha256[:12]} for part in moved]
-    Console().print(draw(table_card("Moved, and equal on both sides", rows, empty="")))
+    card = table_card("Moved, and equal on both sides", rows, empty="", columns=("what", "count", "sha256"))
+    Console().print(draw(card))
     if missing := sum(part.missing for part in moved):
         say(f"{missing} pictures were not in {settings.images} to begin with.")
     say(f"Set DREAMBOT_STORE to that URL from now on: {settings.path} refuses every change.")

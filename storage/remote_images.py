@@ -53,7 +53,7 @@ class RemoteImages(ImageStore):
         if (here := self._lying(sha256)) is not None:
             return here
         try:
-            content = self._files.cat_file(self._there(sha256))
+            content: bytes = self._files.cat_file(self._there(sha256))
         except FileNotFoundError:
             return None
         except Exception as error:

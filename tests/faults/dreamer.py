@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from storage import database
+from storage import sqlite
 from storage.database import Database
 from storage.images import ImageStore
 from storage.job import Job
@@ -65,6 +65,6 @@ async def main(home: Path, dreams: int) -> None:
 
 
 if __name__ == "__main__":
-    own, extra = database.pragmas, [f"PRAGMA {word}" for word in sys.argv[3:]]
-    database.pragmas = lambda **how: [*own(**how), *extra]
+    own, extra = sqlite.pragmas, [f"PRAGMA {word}" for word in sys.argv[3:]]
+    sqlite.pragmas = lambda **how: [*own(**how), *extra]
     asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

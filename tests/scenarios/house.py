@@ -40,9 +40,9 @@ class House:
         """An engine process; it is ended with the house."""
         return self._start([sys.executable, "-m", module])
 
-    def serve(self) -> subprocess.Popen[bytes]:
+    def serve(self, *options: str) -> subprocess.Popen[bytes]:
         """`dreambot serve`: its bot and its engine die with it."""
-        return self._start([str(Path(sys.executable).with_name("dreambot")), "serve"])
+        return self._start([str(Path(sys.executable).with_name("dreambot")), "serve", *options])
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.settings.home / "processes.log").open("ab") as log:

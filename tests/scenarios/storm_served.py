@@ -33,10 +33,12 @@ DREAMS: tuple[dict[str, Any], ...] = (  # of the embedded pack: quick ones, one 
 )
 
 
-async def storm_of(house: House, jobs: list[Job], engine_kills: int, bot_kills: int, dice: random.Random) -> int:
+async def storm_of(
+    house: House, jobs: list[Job], engine_kills: int, bot_kills: int, dice: random.Random, *options: str
+) -> int:
     """Kill bot and engine of `dreambot serve` so often, or until these jobs are over; how many engines died."""
     house.patience_s = RESTART_S * engine_kills
-    serving = house.serve()
+    serving = house.serve(*options)
     ending = asyncio.create_task(house.finished(jobs))
     killing = asyncio.create_task(kill_bots(serving.pid, bot_kills, dice))
     killed = await kill_engines(house, engine_kills, dice, ending)
