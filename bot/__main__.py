@@ -21,6 +21,8 @@ from storage.vitals import Pulse, Vitals
 
 log = logging.getLogger("bot")
 
+SWITCH_S = 0.0005  # every statement is answered by a thread, which must not wait 5 ms for the loop's next breath
+
 
 async def run(settings: BotSettings) -> None:
     """Until SIGTERM or SIGINT."""
@@ -71,6 +73,7 @@ def main() -> int:
     try:
         settings = BotSettings.load()
         logs.set_up(settings.log_level, as_json=settings.log_format == "json", secrets=settings.secrets())
+        sys.setswitchinterval(SWITCH_S)
         asyncio.run(run(settings))
     except UserError as error:
         log.error("%s", error)

@@ -14,6 +14,7 @@ from bot import arguments, boards, cards
 from bot.cards import Card
 from bot.line import Line
 from bot.store import Store
+from storage import roles
 from storage.errors import UserError
 from storage.job import Caller, Job, State, check_range
 from storage.leaderboard import Leaderboard
@@ -99,13 +100,26 @@ class Admin:
         await self._store.users.unban(surface, user)
         return await self._done(caller, "unban", f"{surface}:{user}", f"{user} may dream again.")
 
-    async def limit(self, caller: Caller, surface: str, user: str, queued: str) -> Card:
-        """Bound how many jobs of a person may wait."""
+    async def limit(self, caller: Caller, surface: str, who: str, what: str) -> Card:
+        """Bound what waits of a person; or, as `running=2`, another kind; or of `role:NAME`, or of `guild:ID`."""
         _check(caller, "limit")
-        user, number = arguments.person("USER", user), None if queued == "none" else _whole("N", queued, 0, 100_000)
-        await self._store.users.limit(surface, user, number)
+        who = arguments.person("USER", who)
+        subject = roles.subject(who)
+        if "=" in what or not subject.startswith("person:"):
+            return await self._limit(caller, surface, who, subject, what)
+        number = None if what == "none" else _whole("N", what, 0, 100_000)
+        await self._store.users.limit(surface, who, number)
         words = "as many jobs as anybody" if number is None else f"{number} jobs"
-        return await self._done(caller, "limit", f"{surface}:{user}", f"{user} may have {words} waiting.", str(number))
+        return await self._done(caller, "limit", f"{surface}:{who}", f"{who} may have {words} waiting.", str(number))
+
+    async def _limit(self, caller: Caller, surface: str, who: str, subject: str, what: str) -> Card:
+        kind, amount = roles.amount(what)
+        if kind is roles.Kind.QUEUED and subject.startswith("person:"):
+            await self._store.users.limit(surface, who, None if amount is None else int(min(amount, 100_000)))
+        else:
+            await self._store.users.bound(surface, subject, kind, amount)
+        words = "what the settings say" if amount is None else f"{amount:g}"
+        return await self._done(caller, "limit", f"{surface}:{who}", f"{kind} of {who}: {words}.", what)
 
     async def weight(self, caller: Caller, surface: str, who: str, share: str, *, of_guild: bool) -> Card:
         """Set a share of the engine: twice the weight is twice the service under load."""

@@ -63,14 +63,14 @@ def unban(user: Person, surface: Surface = "local", json: Json = False, name: As
 
 @app.command()
 def limit(
-    user: Person,
-    queued: Annotated[str, typer.Argument(metavar="N|none", show_default=False)],
+    user: Annotated[str, typer.Argument(metavar="USER|role:NAME|guild:ID", show_default=False)],
+    queued: Annotated[str, typer.Argument(metavar="N|KIND=N|none", show_default=False)],
     surface: Surface = "local",
     json: Json = False,
     name: As = None,
     guild: Guild = "local",
 ) -> int:
-    """Set how many jobs of a person may wait at once."""
+    """Set how many jobs of a person may wait; KIND is queued, running, seconds (of GPU time a day) or cooldown."""
     return _answer(lambda s: s.admin.limit(s.caller, surface, user, queued), name, guild, json)
 
 

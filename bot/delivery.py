@@ -16,16 +16,19 @@ from dataclasses import dataclass, field
 from bot import cards
 from bot.adapter import Adapter, TryLater, Undeliverable
 from bot.line import Line
-from bot.news import News
+from bot.news import Condition, News
 from bot.store import Store
-from storage.events import Event
-from storage.job import Job, Withdrawn
+from storage.events import FINAL_KINDS, Event
+from storage.job import FINAL, Job, Withdrawn
 from storage.outbox import Letter
 from storage.rescue import new_owner
 
 log = logging.getLogger(__name__)
 
 LONGEST_RETRY_S = 300.0
+EDITS_S = (
+    10.0  # edits a second of all channels together: a platform's limits, and our core, are there for answers first
+)
 IDLE_S = 1.0  # a letter whose retry is due is found this late at most
 TAKEN_S = 30.0  # a bot that stands still for so long while it sends a letter loses it to another bot
 
@@ -37,6 +40,24 @@ class Lane:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     held_until: float = float("-inf")  # the surface asked for a pause
     edit_after: float = float("-inf")  # one edit in `channel_s`, whosever message it is
+
+
+class Budget:
+    """So many acts a second, and as many at once after a quiet second."""
+
+    def __init__(self, rate: float, monotonic: Callable[[], float]) -> None:
+        self._rate, self._monotonic = rate, monotonic
+        self._saved, self._at = rate, monotonic()
+
+    def left(self) -> bool:
+        """Whether there is one to be had now."""
+        now = self._monotonic()
+        self._saved, self._at = min(self._rate, self._saved + (now - self._at) * self._rate), now
+        return self._saved >= 1
+
+    def take(self) -> None:
+        """One."""
+        self._saved -= 1
 
 
 class Delivery:
@@ -58,6 +79,8 @@ class Delivery:
         self._line = Line(store)
         self._news = News(store.settings.progress_s)
         self._lanes: dict[tuple[str, str], Lane] = {}
+        self._told_in: dict[str, Lane] = {}  # jobs that are not over, and where they are told of
+        self._edits = Budget(EDITS_S, monotonic)
         self._busy: dict[int | str, asyncio.Task[bool]] = {}  # letters being posted, jobs being edited
         self._placed_at = float("-inf")
         self._name = name or new_owner()  # under which letters are taken
@@ -85,6 +108,8 @@ class Delivery:
     def note(self, event: Event) -> None:
         """Remember the latest of each job; forget jobs that are over."""
         self._news.note(event)
+        if event.job is not None and event.kind in FINAL_KINDS:
+            self._told_in.pop(event.job, None)
 
     async def place(self) -> None:
         """Work out who waits where, at most once in `progress_s`."""
@@ -93,7 +118,8 @@ class Delivery:
             return
         self._placed_at = now
         engine, paused = await self._line.staffed(), await self._line.held()
-        self._news.place(await self._line.standings(), engine=engine, paused=paused)
+        line = Condition(engine=engine, paused=paused, speed=await self._line.speed())
+        self._news.place(await self._store.queue.turns(), line)
 
     async def show(self) -> None:
         """Edit what has news, and wait until that is done."""
@@ -127,14 +153,25 @@ class Delivery:
         """At most one edit a message in `progress_s` and a channel in `channel_s`; none where a final is on its way."""
         started, now = [], self._monotonic()
         for job_id in self._news.due(now):
-            job = await self._store.queue.get(job_id)
-            lane = None if job is None or job.reply_to is None else self._lane(job.caller.surface, job.reply_to)
-            if job is None or lane is None:
+            if not self._edits.left():
+                break
+            lane = self._told_in.get(job_id) or await self._find(job_id)
+            if lane is None:
                 self._news.forget(job_id)
             elif job_id not in self._busy and not lane.turn.locked() and max(lane.held_until, lane.edit_after) <= now:
                 lane.edit_after = now + self._store.settings.channel_s
+                self._edits.take()
                 started.append(self._start(job_id, self._edit(lane, job_id)))
         return started
+
+    async def _find(self, job_id: str) -> Lane | None:
+        """The channel of a job; None if nobody is told of it there."""
+        job = await self._store.queue.get(job_id)
+        if job is None or job.reply_to is None or (lane := self._lane(job.caller.surface, job.reply_to)) is None:
+            return None
+        if job.state not in FINAL:
+            self._told_in[job_id] = lane
+        return lane
 
     def _lane(self, surface: str, reply_to: str) -> Lane | None:
         adapter = self._adapters.get(surface)
@@ -154,10 +191,9 @@ class Delivery:
 
     async def _edit(self, lane: Lane, job_id: str) -> bool:
         """Read the job once more: what is over is never edited again."""
-        engine, paused = await self._line.staffed(), await self._line.held()
         async with lane.turn:
             job = await self._store.queue.get(job_id)
-            card = None if job is None else self._news.tell(job, self._monotonic(), engine=engine, paused=paused)
+            card = None if job is None else self._news.tell(job, self._monotonic())
             if job is None or job.reply_to is None or card is None:
                 return False
             try:

@@ -189,6 +189,7 @@ class DiscordAdapter:
             surface=SURFACE,
             admin=self._settings.is_admin(SURFACE, user),
             moderator=in_guild and interaction.permissions.manage_messages,
+            roles=tuple(f"{SURFACE}:{role.id}" for role in getattr(interaction.user, "roles", ())),
         )
 
     async def _draw(self, card: Card, limit: int, nsfw: bool) -> Drawn:

@@ -32,7 +32,7 @@ ADMIN: Mapping[str, tuple[str, str]] = {
     "rescue": ("", "Give back the jobs of dead engines."),
     "ban": ("USER", "Accept nothing more from a person."),
     "unban": ("USER", "Accept a person's jobs again."),
-    "limit": ("USER N", "Bound how many jobs of a person may wait."),
+    "limit": ("USER N", "Bound what waits, or as running=2 something else, of a person, role:NAME or guild:ID."),
     "weight": ("USER SHARE", "Set a person's share of the engine."),
     "purge": ("[DAYS]", "Forget old events."),
     "audit": ("", "Show what admins did."),

@@ -28,16 +28,16 @@ class Line:
     async def standings(self) -> list[Standing]:
         """Everybody who runs or waits, in the order of service."""
         running, waiting = await self._store.queue.running(), await self._store.queue.waiting(COUNTED)
-        speed = {pack.name: pack.seconds_per_candidate for pack in await self._store.engines.packs()}
-        return standings(running, waiting, speed)
+        return standings(running, waiting, await self.speed())
 
     async def standing(self, job: Job) -> Standing:
         """One job's, without reading the others: whoever asks for a dream waits for this."""
         place = await self._store.queue.place(job.id)
-        speed = {pack.name: pack.seconds_per_candidate for pack in await self._store.engines.packs()}
-        own = seconds(job.params, speed.get(job.params.pack))
-        eta = None if own is None or place.position is None else (own, own + (place.before if place.position else 0.0))
-        return Standing(job=job, position=place.position, eta=eta)
+        return standing(job, place.position, place.before if place.position else 0.0, await self.speed())
+
+    async def speed(self) -> Mapping[str, float | None]:
+        """The measured seconds a candidate, by pack."""
+        return {pack.name: pack.seconds_per_candidate for pack in await self._store.engines.packs()}
 
     async def staffed(self) -> bool:
         """Whether an engine is there."""
@@ -47,6 +47,12 @@ class Line:
         """Whether an admin has paused or drained the queue: nothing is handed out."""
         flags = await self._store.queue.flags()
         return bool(flags["paused"] or flags["draining"])
+
+
+def standing(job: Job, position: int | None, before: float, speed: Mapping[str, float | None]) -> Standing:
+    """One job's rank and range of time, `before` it so many GPU-seconds of work."""
+    own = seconds(job.params, speed.get(job.params.pack))
+    return Standing(job=job, position=position, eta=None if own is None or position is None else (own, own + before))
 
 
 def standings(running: Sequence[Job], waiting: Sequence[Job], speed: Mapping[str, float | None]) -> list[Standing]:

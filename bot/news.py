@@ -6,13 +6,15 @@ seen. Knows no adapter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot import cards
-from bot.cards import Card, Standing
+from bot.cards import Card
+from bot.line import standing
 from storage.events import FINAL_KINDS, Event, Kind
 from storage.job import Job, State
+from storage.lookup import Turn
 
 
 @dataclass(slots=True)
@@ -20,10 +22,19 @@ class Story:
     """One job's news."""
 
     events: list[Event] = field(default_factory=list)  # of progress: the first, the one before the last, the last
-    standing: Standing | None = None
+    turn: Turn | None = None
     place: str = ""  # as it was last told, or is to be told
     fresh: bool = False
     told_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How the line as a whole is doing."""
+
+    engine: bool = True
+    paused: bool = False
+    speed: Mapping[str, float | None] = field(default_factory=dict)  # measured seconds a candidate, by pack
 
 
 class News:
@@ -32,6 +43,7 @@ class News:
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._stories: dict[str, Story] = {}
+        self._line = Condition()
 
     def note(self, event: Event) -> None:
         """Remember progress; forget what is over, or starts again."""
@@ -46,14 +58,13 @@ class News:
         elif event.kind is Kind.REQUEUED and event.job in self._stories:
             self._stories[event.job].events = []
 
-    def place(self, standings: Sequence[Standing], *, engine: bool, paused: bool) -> None:
+    def place(self, turns: Sequence[Turn], line: Condition) -> None:
         """Remember where everybody who waits stands; it is news where the place is another one, or nobody works."""
-        for standing in standings:
-            if standing.position == 0:
-                continue
-            story = self._stories.setdefault(standing.job.id, Story())
-            place = f"{standing.position} {engine} {paused}"
-            told, story.standing, story.place = story.place, standing, place
+        self._line = line
+        for turn in turns:
+            story = self._stories.setdefault(turn.job, Story())
+            place = f"{turn.position} {line.engine} {line.paused}"
+            told, story.turn, story.place = story.place, turn, place
             story.fresh |= bool(told) and told != place
 
     def due(self, now: float) -> list[str]:
@@ -61,7 +72,7 @@ class News:
         fresh = [job for job, story in self._stories.items() if story.fresh and now - story.told_at >= self._every_s]
         return sorted(fresh, key=lambda job: self._stories[job].told_at)
 
-    def tell(self, job: Job, now: float, *, engine: bool, paused: bool) -> Card | None:
+    def tell(self, job: Job, now: float) -> Card | None:
         """The card for the job as it is now, and remember that it was told; None if there is nothing to say."""
         story = self._stories.get(job.id)
         if story is None:
@@ -69,8 +80,9 @@ class News:
         story.fresh, story.told_at = False, now
         if job.state is State.RUNNING and story.events:
             return cards.progress_card(job, story.events[-1], left(story.events))
-        if job.state is State.QUEUED and story.standing is not None:
-            return cards.queued_card(story.standing, engine=engine, paused=paused)
+        if job.state is State.QUEUED and story.turn is not None:
+            placed = standing(job, story.turn.position, story.turn.before, self._line.speed)
+            return cards.queued_card(placed, engine=self._line.engine, paused=self._line.paused)
         return None
 
     def forget(self, job: str) -> None:

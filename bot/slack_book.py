@@ -19,7 +19,7 @@ from sqlalchemy import Column, Float, MetaData, String, Table, delete, event, se
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from storage.database import journal_mode
+from storage.sqlite import journal_mode
 
 T = TypeVar("T")
 

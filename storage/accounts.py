@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import limits, schema
@@ -44,9 +44,12 @@ async def admit(
     if person.banned:
         raise UserError("You are banned from dreaming here; an admin can lift that.")
     place = await guild(connection, caller.surface, caller.guild)
-    await limits.check(connection, settings, caller, (person.id, person.queued_limit), place.id, cost, at)
-    new = upsert(schema.flow).values(guild_id=place.id, user_id=person.id)
-    same = {"guild_id": schema.flow.c.guild_id}
+    own, theirs = await limits.check(connection, settings, caller, (person.id, person.queued_limit), place.id, cost, at)
+    if place.running_limit != theirs:
+        bounded = update(schema.guild).where(schema.guild.c.id == place.id)
+        await connection.execute(bounded.values(running_limit=theirs))
+    new = upsert(schema.flow).values(guild_id=place.id, user_id=person.id, running_limit=own)
+    same = {"guild_id": schema.flow.c.guild_id, "running_limit": own}
     made = new.on_conflict_do_update(index_elements=["guild_id", "user_id"], set_=same)
     return int((await connection.execute(made.returning(schema.flow.c.id))).scalar_one())
 

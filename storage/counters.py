@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,9 @@ _HEADS = Said(
     _HOPS
     + """
 SELECT job.id, job.cost, job.solo, flow.id AS user_id, flow.service, flow.last, person.weight, person.banned,
-       guild.id AS guild_id, guild.service AS guild_service, guild.last AS guild_last, guild.weight AS guild_weight
+       flow.user_id AS person, flow.running_limit,
+       guild.id AS guild_id, guild.service AS guild_service, guild.last AS guild_last, guild.weight AS guild_weight,
+       guild.running_limit AS guild_limit
 FROM waits JOIN {before}(
     SELECT own.{what} FROM job AS own{by_head}
     WHERE own.state = 'queued' AND own.flow_id = waits.flow_id
@@ -88,7 +91,7 @@ async def line(
     rows = (await connection.execute(_HEADS.to(connection), asked)).all()
     running = await _running(connection, owner)
     made = Line(
-        guilds=list({row.guild_id: _guild(row) for row in rows}.values()),
+        guilds=list({row.guild_id: _guild(row, running) for row in rows}.values()),
         users=list({row.user_id: _user(row, running) for row in rows}.values()),
         waiting={},
     )
@@ -157,30 +160,56 @@ async def _lift(connection: AsyncConnection, table: Table, id_: int, busy: set[i
     await _add(connection, table, id_, lifted.service - shares[id_].service)
 
 
-async def _running(connection: AsyncConnection, owner: str | None) -> dict[int, int]:
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """How many jobs run: at one engine by flow, at all of them by person and by guild; None where nobody claims."""
+
+    here: Mapping[int, int]
+    people: Mapping[int, int] | None = None
+    guilds: Mapping[int, int] | None = None
+
+
+async def _running(connection: AsyncConnection, owner: str | None) -> _Running:
     if owner is None:
-        return {}
-    query = select(schema.job.c.flow_id, func.count()).where(
-        schema.job.c.state == text("'running'"), schema.job.c.owner == owner
-    )
-    return {row[0]: row[1] for row in await connection.execute(query.group_by(schema.job.c.flow_id))}
+        return _Running({})
+    flow, job = schema.flow.c, schema.job.c
+    query = select(job.flow_id, flow.user_id, flow.guild_id, job.owner, func.count().label("jobs"))
+    query = query.join_from(schema.job, schema.flow, job.flow_id == flow.id).where(job.state == text("'running'"))
+    here, people, guilds = Counter[int](), Counter[int](), Counter[int]()
+    for row in await connection.execute(query.group_by(job.flow_id, flow.user_id, flow.guild_id, job.owner)):
+        here[row.flow_id] += row.jobs * (row.owner == owner)
+        people[row.user_id] += row.jobs
+        guilds[row.guild_id] += row.jobs
+    return _Running(here, people, guilds)
+
+
+def _left(limit: int | None, running: Mapping[int, int] | None, id_: int) -> int | None:
+    return None if limit is None or running is None else max(0, limit - running.get(id_, 0))
 
 
 async def _value(connection: AsyncConnection, query: Any) -> int:
     return int((await connection.execute(query)).scalar_one())
 
 
-def _guild(row: Row[Any]) -> Guild:
-    return Guild(id=row.guild_id, service=row.guild_service, last=row.guild_last, weight=row.guild_weight)
+def _guild(row: Row[Any], running: _Running) -> Guild:
+    return Guild(
+        id=row.guild_id,
+        service=row.guild_service,
+        last=row.guild_last,
+        weight=row.guild_weight,
+        left=_left(row.guild_limit, running.guilds, row.guild_id),
+    )
 
 
-def _user(row: Row[Any], running: dict[int, int]) -> User:
+def _user(row: Row[Any], running: _Running) -> User:
     return User(
         id=row.user_id,
         guild=row.guild_id,
         service=row.service,
         last=row.last,
         weight=row.weight,
-        running=running.get(row.user_id, 0),
+        running=running.here.get(row.user_id, 0),
         paused=bool(row.banned),
+        person=row.person,
+        left=_left(row.running_limit, running.people, row.person),
     )

@@ -25,6 +25,7 @@ class Guild:
     service: int = 0  # work received, divided by the weight
     last: int = 0  # the claim that served it last, counted from 1; 0: never
     weight: float = 1.0
+    left: int | None = None  # jobs that may be started; None: as many as there is room for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class User:
     weight: float = 1.0
     running: int = 0  # jobs in the engine that asks
     paused: bool = False
+    person: int = 0  # the same in every guild
+    left: int | None = None  # jobs of this person that may be started, in all guilds together; None: no bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,8 @@ def turns(
 ) -> Iterator[Head]:
     """Every waiting job in the order of service, each charged before the next is chosen.
 
-    A user with `cap` jobs running is passed over. Ties go to whoever was served longer ago, then to the older id.
+    A user with `cap` jobs running is passed over, and whoever may have no more started. Ties go to whoever was served
+    longer ago, then to the older id.
     """
     guild = {share.id: share for share in guilds}
     user = {share.id: share for share in users}
@@ -132,25 +136,36 @@ def turns(
         lines.setdefault(user[id_].guild, []).append(_key(user[id_]))
     for line in lines.values():
         heapq.heapify(line)
-    row = [_key(guild[id_]) for id_ in lines]
+    row = [_key(guild[id_]) for id_ in lines if guild[id_].left != 0]
     heapq.heapify(row)
+    left: dict[int, int] = {}  # of who asks in several guilds, the most that one of them allows
+    for one in user.values():
+        if one.left is not None:
+            left[one.person] = max(left.get(one.person, 0), one.left)
     last = max([0, *(share.last for share in guild.values()), *(share.last for share in user.values())])
     while row:
         place = heapq.heappop(row)[-1]
         who = heapq.heappop(lines[place])[-1]
-        head = queues[who].popleft()
-        yield head
-        last += 1
-        guild[place] = charge(guild[place], head.cost, last)
-        user[who] = replace(charge(user[who], head.cost, last), running=user[who].running + 1)
-        if _eligible(user[who], queues[who], cap):
-            heapq.heappush(lines[place], _key(user[who]))
-        if lines[place]:
+        if left.get(person := user[who].person) != 0:
+            head = queues[who].popleft()
+            yield head
+            last += 1
+            guild[place] = _less(charge(guild[place], head.cost, last))
+            user[who] = replace(charge(user[who], head.cost, last), running=user[who].running + 1)
+            if person in left:
+                left[person] -= 1
+            if _eligible(user[who], queues[who], cap):
+                heapq.heappush(lines[place], _key(user[who]))
+        if lines[place] and guild[place].left != 0:
             heapq.heappush(row, _key(guild[place]))
 
 
 def _eligible(user: User, heads: Sequence[Head], cap: int) -> bool:
     return bool(heads) and not user.paused and user.running < cap
+
+
+def _less(guild: Guild) -> Guild:
+    return guild if guild.left is None else replace(guild, left=guild.left - 1)
 
 
 def _key(share: Guild | User) -> Key:

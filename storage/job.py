@@ -207,6 +207,7 @@ class Caller:
     surface: str = "local"
     admin: bool = False  # the settings name them: may everything, everywhere
     moderator: bool = False  # their guild says so: may change its jobs, and nothing outside it
+    roles: tuple[str, ...] = ()  # that the surface gave them, as `discord:ROLE_ID`; their limits may hang on these
 
     @property
     def direct(self) -> bool:

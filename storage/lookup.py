@@ -36,6 +36,15 @@ class Place:
     before: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A waiting job, its position, and the estimated GPU-seconds of all before it."""
+
+    job: str
+    position: int
+    before: float
+
+
 class Lookup:
     """The reading half of the queue."""
 
@@ -91,6 +100,18 @@ class Lookup:
         return Place(len(ahead) + 1 if seen else None, running + sum(head.cost for head in ahead))
 
     @shielded
+    async def turns(self, limit: int = FORESEEN) -> list[Turn]:
+        """Who waits, next first, from the line's heads alone: no other job is read."""
+        async with self._db.read() as connection:
+            before = float((await connection.execute(_RUNNING_COST)).scalar_one())
+            heads = await _heads(connection, limit)
+        found = []
+        for position, head in enumerate(heads, start=1):
+            found.append(Turn(job=head.job, position=position, before=before))
+            before += head.cost
+        return found
+
+    @shielded
     async def waiting(self, limit: int = 50, guild: str | None = None) -> list[Job]:
         """Waiting jobs, next first; only one guild's if given, in the order that they have among all."""
         async with self._db.read() as connection:
@@ -140,7 +161,8 @@ class Lookup:
         mine = select(one.id, one.queued_limit).where(one.surface == caller.surface, one.user == caller.user)
         async with self._db.read() as connection:
             person = (await connection.execute(mine)).first()
-            bounds = limits.of_person(self._settings, caller, person.queued_limit if person else None)
+            told = await limits.told_of(connection, caller)
+            bounds = limits.of_person(self._settings, caller, person.queued_limit if person else None, told)
             if person is None or not limits.words(bounds, limits.Used(queued=0, seconds=0.0)):
                 return ""
             return limits.words(bounds, await limits.used(connection, "user_id", person.id, bounds, self._clock()))

@@ -27,7 +27,7 @@ from storage.dialects import Whole, partial
 from storage.events import Kind
 from storage.job import FINAL, Reason, State, Withdrawn
 
-HEAD = "0006"  # the newest revision in storage/migrations/versions; a test holds the two together
+HEAD = "0007"  # the newest revision in storage/migrations/versions; a test holds the two together
 
 metadata = MetaData(
     naming_convention={
@@ -57,6 +57,7 @@ guild = Table(
     Column("service", Whole, nullable=False, server_default="0"),
     Column("last", Whole, nullable=False, server_default="0"),  # when it was served last, in claims
     Column("weight", Float, nullable=False, server_default="1"),
+    Column("running_limit", Whole),  # as it was when somebody of it last asked; None: no bound
     UniqueConstraint("surface", "name"),
     CheckConstraint("weight > 0", name="weight"),
 )
@@ -84,6 +85,7 @@ flow = Table(  # one user within one guild: what is served fairly
     Column("user_id", ForeignKey("user.id"), nullable=False),
     Column("service", Whole, nullable=False, server_default="0"),
     Column("last", Whole, nullable=False, server_default="0"),
+    Column("running_limit", Whole),  # of the person, by the roles they last asked with
     UniqueConstraint("guild_id", "user_id"),
     Index(None, "user_id"),
     Index(None, "last"),
@@ -175,6 +177,17 @@ withdrawal = Table(  # a finished job whose pictures are not shown any more
     Column("by", String, nullable=False),  # surface:user
     Column("at", Float, nullable=False),
     CheckConstraint(_one_of("kind", Withdrawn), name="kind"),
+)
+
+bound = Table(  # what admins allow; `storage.roles` knows the words
+    "bound",
+    metadata,
+    Column("surface", String, primary_key=True),
+    Column("subject", String, primary_key=True),  # person:ID, role:NAME, guild:ID
+    Column("kind", String, primary_key=True),
+    Column("amount", Float, nullable=False),
+    CheckConstraint("kind IN ('cooldown', 'queued', 'running', 'seconds')", name="kind"),
+    CheckConstraint("amount >= 0", name="amount"),
 )
 
 vote = Table(

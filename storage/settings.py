@@ -5,7 +5,9 @@ Read once, in `__main__`, and handed down; nothing else touches the environment.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +15,33 @@ from typing import Any, ClassVar, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from storage.errors import UserError
 
 PREFIX = "DREAMBOT_"
 FILE = "dreambot.toml"
+ROLE = re.compile(r"member|moderator|admin|discord:[0-9]{1,20}")
 SCHEMES = ("sqlite:///", "sqlite+aiosqlite:///")
 SERVER = "postgresql+asyncpg://"
+
+
+class RoleLimits(BaseModel):
+    """What one role allows; what is not stated says nothing, and `inf` is no bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queued: float | None = Field(None, ge=0)
+    running: float | None = Field(None, ge=0)
+    daily_seconds: float | None = Field(None, ge=0)
+    cooldown_s: float | None = Field(None, ge=0)
+
+    def stated(self) -> dict[str, float]:
+        """By the names that `storage.roles` has for them."""
+        names = {"queued": self.queued, "running": self.running}
+        names |= {"seconds": self.daily_seconds, "cooldown": self.cooldown_s}
+        return {name: value for name, value in names.items() if value is not None}
 
 
 class StoreSettings(BaseSettings):
@@ -44,13 +64,29 @@ class StoreSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"  # where both processes listen for metrics and health, if they are to
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    running_limit: int | None = Field(None, ge=0)  # running jobs of one person, in all engines
+    running_limit_guild: int | None = Field(None, ge=0)  # of everybody in one guild together
     queued_limit_guild: int | None = Field(None, ge=1)  # of everybody in one guild together
     daily_seconds: float | None = Field(None, gt=0)  # GPU-seconds that one person may use in a day
     daily_seconds_moderator: float | None = Field(None, gt=0)  # the same for a guild's moderators; admins have no bound
     daily_seconds_guild: float | None = Field(None, gt=0)  # of everybody in one guild together
     cooldown_s: float = Field(0, ge=0)  # between two dreams of one person
+    cooldown_guild_s: float = Field(0, ge=0)  # between two dreams of one guild
+    roles: Mapping[str, RoleLimits] = Field(default_factory=dict)  # by name: member, moderator, admin, discord:ROLE_ID
     busy_s: float = Field(5.0, gt=0)  # how long a writer waits for the lock, each try
     lost_s: float = Field(60.0, ge=0)  # how long a call goes on trying when the database server does not answer
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _read_roles(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("roles")
+    @classmethod
+    def _know_roles(cls, value: Mapping[str, RoleLimits]) -> Mapping[str, RoleLimits]:
+        if unknown := [name for name in value if not ROLE.fullmatch(name)]:
+            raise ValueError(f"a role is member, moderator, admin or discord:ROLE_ID, not {unknown[0]!r}")
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Table, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import accounts, counters, schema
+from storage import accounts, counters, roles, schema
 from storage.database import Database, shielded
 from storage.errors import UserError
 from storage.job import Caller, check_range
@@ -62,6 +62,12 @@ class Users:
             check_range("limit", queued, 0, MAX_LIMIT)
         async with self._db.write() as connection:
             await self._user(connection, surface, user, queued_limit=queued)
+
+    @shielded
+    async def bound(self, surface: str, subject: str, kind: roles.Kind, amount: float | None) -> None:
+        """What a person, role or guild (`storage.roles.subject`) is allowed; None takes it back."""
+        async with self._db.write() as connection:
+            await roles.tell(connection, surface, subject, kind, amount)
 
     @shielded
     async def weigh_user(self, surface: str, user: str, weight: float) -> None:

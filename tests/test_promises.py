@@ -44,3 +44,12 @@ def test_no_url_is_taken_from_a_person() -> None:
             operators = name.startswith(("engine/fetch.py", "engine/packs/", "engine/training/", "engine/evaluate/"))
             if not (adapter or operators):
                 assert not clients.search(file.read_text(encoding="utf-8")), name
+
+
+def test_ray_is_not_here_without_its_token() -> None:
+    """No file imports Ray, whose ports take anybody's code by default, unless it insists on the token of its own."""
+    imports = re.compile(r"^\s*(?:import|from) ray\b", re.MULTILINE)
+    for folder in ("bot", "engine", "storage"):
+        for file in (ROOT / folder).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            assert not imports.search(text) or "RAY_AUTH_MODE" in text, file.name

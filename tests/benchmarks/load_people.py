@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from storage.job import Caller
 from tests.fakes.discord.peer import ADA, buttons
 from tests.fakes.slack.driver import buttons as slack_buttons
 from tests.fakes.slack.workspace import ADA as SLACK_ADA
@@ -25,7 +27,7 @@ LATE_S = 10.0  # an answer that has not come by then does not come
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """An answer: after how long, and of which job; without a job it is a refusal, or "one moment"."""
+    """An answer: after how long, and of which job; without a job it is a refusal, or its message is still to come."""
 
     after_s: float
     job: str | None
@@ -99,8 +101,13 @@ class People:
             self.refused += 1
             return
         self.accepted[prompt] = number is None
-        if cancels and heard.job is not None:
-            await self._heard(place, user, where, "cancel", job=heard.job)
+        if cancels and (job := heard.job or await self._latest(place, user)) is not None:
+            await self._heard(place, user, where, "cancel", job=job)
+
+    async def _latest(self, place: str, user: str) -> str | None:
+        """A person's newest job: Slack's acknowledgement has no words, and the message follows."""
+        jobs = await self.full.house.queue.history(Caller(user=user, name=user, surface=place), 1)
+        return jobs[0].id if jobs else None
 
     async def _look(self) -> None:
         """An admin looks at the queue."""
@@ -131,11 +138,13 @@ class People:
     async def _on_slack(self, user: str, where: str, verb: str, options: dict[str, Any]) -> Heard | None:
         text = {"dream": "{prompt} --keep {keep}", "cancel": "cancel {job}", "queue": "queue"}[verb].format(**options)
         command = "/dream-admin" if verb == "queue" else "/dream"
+        began = time.perf_counter()
         ack = await self.full.slack.slash(text, user=user, channel=where, command=command)
         if not ack["acked"]:
             return None
         body = ack["body"] if isinstance(ack["body"], dict) else {}
-        return Heard(after_s=ack["after_s"], job=job_in(slack_buttons(body)), moment="One moment" in str(ack["body"]))
+        after_s = float(ack.get("after_s") or time.perf_counter() - began)
+        return Heard(after_s=after_s, job=job_in(slack_buttons(body)), moment=not ack["body"])
 
 
 def person(number: int) -> tuple[str, str]:

@@ -227,6 +227,24 @@ async def test_one_channel_gets_one_edit_a_second(store: Store, commands: Comman
         assert {name for _, name in adapter.heard} == edited, at
 
 
+async def test_all_channels_together_get_ten_edits_a_second(
+    store: Store, commands: Commands, engine: FakeEngine
+) -> None:
+    """A crowd's progress leaves room for answers; whoever was left out comes next, and no job is read for nothing."""
+    names = [await dream(commands, reply_to=f"c{number}#1") for number in range(14)]
+    for owner in ("engine 1", "engine 2", "engine 3"):
+        await engine.queue.claim(owner, 6)
+    adapter, now = Recorder(), [0.0]
+    delivery = Delivery(store, {"local": adapter}, monotonic=lambda: now[0])
+    for name in names:
+        delivery.note(progressed(name, 0.0, 1))
+    for at, edits in ((0.0, 10), (0.1, 11), (0.5, 14), (5.0, 14)):
+        now[0] = at
+        await delivery.show()
+        assert len(adapter.edits) == edits, at
+    assert {name for _, name in adapter.heard} == set(names)
+
+
 async def test_no_edit_follows_the_final(store: Store, commands: Commands, engine: FakeEngine) -> None:
     """However late the word of an engine is read: the job is looked at once more before its message is touched."""
     name, adapter = await replied(commands, engine), Recorder()

@@ -69,11 +69,23 @@ def _differences(connection: Connection) -> list[Any]:
 
 
 def _made(path: Path) -> dict[str, list[str]]:
-    """Every table's and index's definition, its lines sorted, without quotes: Alembic writes them its own way."""
+    """Every table's and index's definition, its parts sorted: ALTER TABLE and Alembic write their own way."""
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
     with sqlite_connection(path) as connection:
         found = connection.execute(query).fetchall()
-    return {name: sorted(line.strip(" \t,").replace('"', "") for line in sql.splitlines()) for name, sql in found}
+    return {name: sorted(_parts(sql)) for name, sql in found}
+
+
+def _parts(sql: str) -> list[str]:
+    """What stands before the outermost parentheses, between the commas within them, and behind."""
+    parts, depth = [""], 0
+    for sign in sql:
+        depth += (sign == "(") - (sign == ")")
+        if (sign, depth) in (("(", 1), (")", 0), (",", 1)):
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [" ".join(part.replace('"', "").split()) for part in parts]
 
 
 async def test_embedded_pack_is_known(db: Database) -> None:
