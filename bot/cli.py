@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from bot import cli_admin, cli_engine, cli_jobs, cli_people
+from bot import cli_admin, cli_cluster, cli_engine, cli_jobs, cli_people
 from bot.options import As, Engine, Guild, Json
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ cli_jobs.register(app)
 cli_people.register(app)
 cli_engine.register(app)
 app.add_typer(cli_admin.app, name="admin")
+app.add_typer(cli_cluster.app, name="cluster")
 
 
 @app.command()

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bot import child
 from bot.store import Store
+from storage import child
 from storage.errors import DreambotError, StoreBusy
 from storage.events import Event, Kind
 

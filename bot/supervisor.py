@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bot import child
+from storage import child
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,10 @@ class Backoff:
 
 
 class Supervisor:
-    """Runs every command until it is told to stop; then each child is told once, and is killed after the grace."""
+    """Runs every command until it is told to stop; then each child is told once, and is killed after the grace.
+
+    `last`: the child that is told when all others have ended.
+    """
 
     def __init__(
         self,
@@ -40,13 +43,16 @@ class Supervisor:
         *,
         backoff: Backoff | None = None,
         grace_s: float = 30.0,
+        last: str | None = None,
         on_start: Callable[[str, int], None] = lambda _name, _pid: None,
     ) -> None:
         self._commands = commands
         self._backoff = backoff or Backoff()
         self._grace_s = grace_s
         self._on_start = on_start
+        self._last = last
         self._stop = asyncio.Event()
+        self._others = {name: asyncio.Event() for name in commands if name != last}
 
     async def run(self) -> None:
         """Until `stop`, or SIGTERM, or SIGINT; returns when all children are down."""
@@ -65,6 +71,13 @@ class Supervisor:
         self._stop.set()
 
     async def _keep(self, name: str, command: Sequence[str]) -> None:
+        try:
+            await self._keep_on(name, command)
+        finally:
+            if name != self._last:
+                self._others[name].set()
+
+    async def _keep_on(self, name: str, command: Sequence[str]) -> None:
         wait_s = 0.0
         while not self._stop.is_set():
             born = time.monotonic()
@@ -85,6 +98,8 @@ class Supervisor:
         ended = asyncio.create_task(process.wait())
         try:
             await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
+            if name == self._last and self._stop.is_set():
+                await asyncio.gather(*(other.wait() for other in self._others.values()))
             return await child.end(process, self._grace_s)
         finally:
             stopped.cancel()

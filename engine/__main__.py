@@ -126,7 +126,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
         found = find_packs(settings.packs, store.home / PACKS)
         packs = {name: pack for name, pack in found.items() if pack.here}
         metrics = Metrics(memory=partial(_memory, device))
-        with DeviceLock(store.home, device.name):
+        with DeviceLock(store.home, f"{device.name} {settings.slot}".strip()):
             runner = ModelRunner(packs, device, store.home / CACHE)
             engines = Engines(database)
             service = Service(
