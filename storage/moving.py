@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, Table, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import postgres, schema, sqlite
+from storage import postgres, schema, session, sqlite
 from storage.dialects import upsert
 from storage.errors import StorageError, UserError
 from storage.images import ImageStore
 from storage.job import State
+from storage.session import finite
 
 if TYPE_CHECKING:
     from storage.settings import StoreSettings
@@ -71,10 +72,10 @@ async def move(source: StoreSettings, target: StoreSettings, images: ImageStore)
             await old.commit()
         await _finish(there)
     except here.errors as error:  # of a database, whichever
-        known = sqlite if "sqlite" in type(getattr(error, "orig", error)).__module__ else postgres
+        known = sqlite if "sqlite" in type(getattr(error, "orig", error)).__module__ else session
         raise known.translated(error) from error
     except there.errors as error:
-        raise postgres.translated(error) from error
+        raise session.translated(error) from error
     finally:
         await here.close()
         await there.close()
@@ -231,4 +232,4 @@ def _key(row: Row[Any], keys: Sequence[Any]) -> tuple[Any, ...]:
 
 def _line(row: Row[Any]) -> bytes:
     """A row in one way of writing, whichever database it came from."""
-    return json.dumps(postgres.finite(list(row)), sort_keys=True, default=bytes.hex).encode() + b"\n"
+    return json.dumps(finite(list(row)), sort_keys=True, default=bytes.hex).encode() + b"\n"

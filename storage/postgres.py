@@ -10,22 +10,21 @@ transaction's number. Knows locks, sessions and error codes; nothing of jobs.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import math
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
-from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull, StoreLost
-from storage.wire import CHANNEL, PATIENCE_S, Wire
+from storage.errors import StorageError, StoreBusy
+from storage.session import PATIENCE_S, UNREACHABLE, connect_arguments, engine, translated
+from storage.wire import CHANNEL, Wire
 
 if TYPE_CHECKING:
     from storage.settings import StoreSettings
@@ -34,12 +33,6 @@ log = logging.getLogger(__name__)
 
 POOLED: Mapping[str, Any] = {"pool_size": 4, "max_overflow": 0}  # connections that read, and as many that write
 SPACE, TURN, APPENDS, MIGRATION = 0x6472, 1, 2, 3  # our advisory locks in a database: a common space, and which one
-LOST_S = 10.0  # a session that stands still inside a transaction for so long is ended by the server: its host is gone
-LOST = ("57P01", "57P02", "57P03", "25P03", "40001", "40P01")  # ended by the server, in one way or another; undone
-FULL, LOCKED = ("53100",), ("55P03", "53300", "53200", "57014")
-BROKEN = ("XX001", "XX002", "58030")
-UNREACHABLE = (ConnectionError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-
 _BEGIN = (
     f"SELECT {{turn}}pg_advisory_xact_lock_shared({SPACE}, {APPENDS}), pg_notify('{CHANNEL}', ''){{lossy}}, "
     "CAST(pg_current_xact_id() AS text)"
@@ -58,9 +51,9 @@ class Postgres:
     errors: tuple[type[Exception], ...] = (DBAPIError, *UNREACHABLE)
 
     def __init__(self, settings: StoreSettings) -> None:
-        self.writer = _engine(settings, isolation_level="READ COMMITTED", **POOLED)
+        self.writer = engine(settings, isolation_level="READ COMMITTED", **POOLED)
         reads: dict[str, Any] = {"postgresql_readonly": True}
-        self.reader = _engine(settings, isolation_level="REPEATABLE READ", execution_options=reads, **POOLED)
+        self.reader = engine(settings, isolation_level="REPEATABLE READ", execution_options=reads, **POOLED)
         self.folders: tuple[Path, ...] = ()  # the server looks after its own disk
         self._wire = Wire(connect_arguments(settings))
 
@@ -119,72 +112,6 @@ class Postgres:
         return isinstance(translated(error), StoreBusy)
 
 
-def translated(error: Exception) -> StorageError:
-    """What an error of the driver, or of the network, means to us."""
-    why = getattr(error, "orig", None) or error
-    state = str(getattr(why, "sqlstate", None) or "")
-    cut = getattr(error, "connection_invalidated", False) or isinstance(why, OSError | asyncpg.InterfaceError)
-    cut = cut or isinstance(why.__cause__, asyncpg.InternalClientError)  # the server's farewell came between two calls
-    if cut or state in LOST or state.startswith("08"):
-        return StoreLost(f"The connection to the store was lost: {str(why) or type(why).__name__}")
-    if state in LOCKED:
-        return StoreBusy()
-    if state in FULL:
-        return StoreFull("The disk of the database server is full.")
-    if state in BROKEN:
-        return StoreBroken(f"The store failed: {why}")
-    return StorageError(f"The store refused: {why}")
-
-
-def connect_arguments(settings: StoreSettings) -> dict[str, Any]:
-    """What asyncpg is told to connect; a password may also come from PGPASSWORD or a password file."""
-    url = make_url(str(settings.store))
-    session = {
-        "application_name": "dreambot",
-        "lock_timeout": str(round(settings.busy_s * 1000)),
-        "idle_in_transaction_session_timeout": str(round(LOST_S * 1000)),
-        "tcp_keepalives_idle": "5",
-        "tcp_keepalives_interval": "2",
-        "tcp_keepalives_count": "3",
-        "jit": "off",  # our statements are short
-    }
-    return {**url.translate_connect_args(username="user"), **url.query, "server_settings": session}
-
-
-def _engine(settings: StoreSettings, **options: Any) -> AsyncEngine:
-    arguments = connect_arguments(settings)
-
-    async def connect() -> Any:
-        return await asyncpg.connect(**arguments, timeout=PATIENCE_S)
-
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        json_serializer=_json,
-        **options,
-    )
-
-
-def _json(value: Any) -> str:
-    """JSON as PostgreSQL takes it: a score that is no number is null, as `json` has no word for it."""
-    try:
-        return json.dumps(value, allow_nan=False)
-    except ValueError:
-        return json.dumps(finite(value))
-
-
-def finite(value: Any) -> Any:
-    """The value with null for every number that is none."""
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case dict():
-            return {key: finite(one) for key, one in value.items()}
-        case list() | tuple():
-            return [finite(one) for one in value]
-    return value
-
-
 def prepare(settings: StoreSettings, *, moving: bool = False) -> None:
     """The tables, at the newest revision; to be called on a thread. StorageError if nobody answers there.
 
@@ -218,12 +145,12 @@ def migrate(settings: StoreSettings, upgrade: Callable[[Connection], None]) -> N
     """Call `upgrade` in one transaction; two processes that do so take turns."""
 
     async def run() -> None:
-        engine = _engine(settings, poolclass=NullPool)
-        async with engine.begin() as connection:
+        made = engine(settings, poolclass=NullPool)
+        async with made.begin() as connection:
             await connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
             await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SPACE}, {MIGRATION})")
             await connection.run_sync(upgrade)
-        await engine.dispose()
+        await made.dispose()
 
     asyncio.run(run())
 
@@ -244,10 +171,11 @@ class Beats:
         try:
             self._call(self._beat(owner, at))
         except UNREACHABLE as error:
+            self._call(self._end())
             raise translated(error) from error
 
     async def _beat(self, owner: str, at: float) -> None:
-        if self._connection is None or self._connection.is_closed():
+        if self._connection is None:
             self._connection = await asyncpg.connect(**self._arguments, timeout=PATIENCE_S)
             await self._connection.execute("SET synchronous_commit = off")  # a lost beat is followed by another
         words = "UPDATE engine SET beat = beat + 1, beat_at = $1 WHERE owner = $2"
@@ -264,6 +192,7 @@ class Beats:
     async def _end(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
+            self._connection = None
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()

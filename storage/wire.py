@@ -13,13 +13,13 @@ from typing import Any
 
 import asyncpg
 
+from storage.session import PATIENCE_S, UNREACHABLE
+
 log = logging.getLogger(__name__)
 
 CHANNEL = "dreambot"
 LOOK_S = 1.0  # how often the connection is asked whether it is still one
 PAUSE_S = 0.2  # between two tries to have one
-PATIENCE_S = 5.0
-TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Wire:
@@ -50,7 +50,7 @@ class Wire:
         while True:
             try:
                 await self._hear()
-            except TROUBLE as error:
+            except UNREACHABLE as error:
                 log.info("the store cannot be listened to: %s", error or type(error).__name__)
             self._moved()
             self._tried.set()
