@@ -42,6 +42,7 @@ KINDS: Mapping[str, Shape] = {
     "shortcut": ANYWHERE | {"user": PERSON, "callback_id": str},
     "event_callback": {"team_id": str, "enterprise_id?": str, "event": EVENT},
 }
+WRITTEN = (None, "file_share")  # subtypes of a message that a person has written, with or without a file beside it
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "app_mention": ("user", "channel", "ts"),
     "message": ("user", "channel", "ts"),  # where it is a person's, and new
@@ -126,7 +127,7 @@ def _odd_actions(actions: Any) -> str | None:
 
 
 def _odd_event(event: Mapping[str, Any]) -> str | None:
-    if event["type"] == "message" and (event.get("subtype") is not None or "bot_id" in event):
+    if event["type"] == "message" and (event.get("subtype") not in WRITTEN or "bot_id" in event):
         return None
     needed = NEEDED.get(event["type"], ())
     return next((f"event.{key} is missing" for key in needed if not isinstance(event.get(key), str)), None)

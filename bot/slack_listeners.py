@@ -15,6 +15,7 @@ from bot import arguments, cards, slack_blocks
 from bot.cards import Card
 from bot.house import House
 from bot.slack_desk import Answer, Desk, Request
+from bot.slack_gate import WRITTEN
 from bot.slack_home import Home
 from bot.slack_messages import Address
 from bot.slack_people import People
@@ -142,7 +143,7 @@ class Listeners:
     async def direct(self, body: Body, next: Next) -> None:
         """What a person writes to us directly; what we, other bots or edits write is nothing."""
         event = body["event"]
-        written = event.get("subtype") in (None, "", "file_share")
+        written = event.get("subtype") in WRITTEN
         if event.get("channel_type") == "im" and event.get("user") and written and "bot_id" not in event:
             await self._said(body, event, threaded=False)
         await next()

@@ -10,6 +10,7 @@ from aiohttp import web
 from PIL import Image
 
 from bot.settings import BotSettings
+from bot.slack_gate import odd
 from bot.slack_uploads import LOST, is_slacks
 from bot.store import Store
 from tests.bot.slack_stage import Stage, peer, stage
@@ -124,3 +125,10 @@ async def test_files_of_another_shape_are_no_picture(play: Stage, files: object)
     await posted(play)
     (job,) = await everyones(play)
     assert job.params.image is None
+
+
+@pytest.mark.parametrize(("subtype", "wrong"), [("file_share", "event.ts is missing"), ("message_changed", None)])
+def test_a_message_with_a_file_is_looked_at_like_any_other(subtype: str, wrong: str | None) -> None:
+    """What will be answered must say where; what is nobody's business may look as it likes."""
+    event = {"type": "message", "subtype": subtype, "user": BEN, "channel": GENERAL, "channel_type": "im"}
+    assert odd({"type": "event_callback", "team_id": "T1", "event": event}) == wrong
