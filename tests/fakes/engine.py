@@ -127,7 +127,7 @@ class FakeEngine:
             recipe_digest="1" * 64,
             identical=same,
             difference={"pixels": 1.0, "max": 255, "changed": []} if same is False else None,
-            used=0.01,
+            used=self.job_s or 0.01,
         )
         await self.queue.complete(job, result)
 

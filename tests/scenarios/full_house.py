@@ -64,12 +64,11 @@ class FullHouse:
                 await asyncio.wait_for(until.wait(), PAUSE_S)
 
     async def clocks(self, until: asyncio.Event) -> None:
-        """The platforms' time goes on with ours."""
+        """Slack's time goes on with ours; Discord's does so by itself."""
         while not until.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), 1.0)
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                await self.discord.control("clock", seconds=1.0)
                 await self.slack.control("advance", seconds=1.0)
 
     async def named(self) -> set[str]:
