@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["POSTGRESQL", "SQLITE", "Said", "Whole", "now", "partial", "upsert"]
+__all__ = ["CLOCK", "POSTGRESQL", "SQLITE", "Said", "Whole", "now", "partial", "upsert"]
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
+CLOCK = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"  # PostgreSQL's, as time.time
 Whole: TypeEngine[int] = BigInteger().with_variant(Integer(), SQLITE)  # a service counter outgrows 32 bits in an hour
 
 
@@ -54,7 +55,7 @@ def _now_of_sqlite(*_: object, **__: object) -> str:
 
 @compiles(now, POSTGRESQL)
 def _now_of_postgresql(*_: object, **__: object) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+    return CLOCK
 
 
 def partial(condition: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import ColumnElement, Row, delete, insert, select
 
 from storage import schema
 from storage.database import Database, shielded
-from storage.dialects import upsert
+from storage.dialects import now, upsert
 from storage.events import Kind
 from storage.rescue import is_gone
 
@@ -32,7 +32,7 @@ class EngineRow:
     started_at: float
     packs: Sequence[str] = field(default_factory=list)
     beat: int = 0
-    beat_at: float | None = None  # by the engine's own wall clock
+    beat_at: float | None = None  # by the store's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +52,15 @@ class PackRow:
 class Engines:
     """The engine and pack tables."""
 
-    def __init__(self, db: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, db: Database, *, clock: Callable[[], float] | None = None) -> None:
         self._db = db
-        self._clock = clock
+        self._clock = clock or time.time
+        self._now: float | ColumnElement[float] | None = None if clock else now()  # of the store, whose host ever asks
 
     @shielded
     async def register(self, row: EngineRow) -> None:
         """The engine is there; it says later that it is ready."""
-        values = {**asdict(row), "packs": list(row.packs), "beat_at": row.beat_at or self._clock()}
+        values = {**asdict(row), "packs": list(row.packs), "beat_at": row.beat_at or self._at()}
         async with self._db.write() as connection:
             new = upsert(schema.engine).values(values)
             await connection.execute(new.on_conflict_do_update(index_elements=["owner"], set_=values))
@@ -80,8 +81,8 @@ class Engines:
 
     @shielded
     async def alive(self, silent_s: float) -> list[EngineRow]:
-        """Engines that beat within `silent_s` by the wall clock and whose process is not known to have ended."""
-        since = self._clock() - silent_s
+        """Engines that beat within `silent_s` by the store's clock and whose process is not known to have ended."""
+        since = self._at() - silent_s
         query = select(schema.engine).where(schema.engine.c.beat_at >= since).order_by(schema.engine.c.started_at)
         async with self._db.read() as connection:
             found = [_of(EngineRow, row) for row in await connection.execute(query)]
@@ -100,6 +101,9 @@ class Engines:
         """Every pack, by name."""
         async with self._db.read() as connection:
             return [_of(PackRow, row) for row in await connection.execute(select(schema.pack).order_by("name"))]
+
+    def _at(self) -> Any:
+        return self._clock() if self._now is None else self._now
 
     def _event(self, kind: Kind, data: dict[str, Any]) -> Any:
         return insert(schema.event).values(kind=kind.value, job=None, at=self._clock(), data=data)

@@ -2,13 +2,13 @@
 
 So a long step does not stop it. Knows nothing of jobs: one beat is for all that the engine runs. `allow` is the
 watchdog's word: while it says no, because no step has ended for too long, the beat stops and others may rescue.
+When it beat is written by the store's own clock, unless there is another.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -34,7 +34,7 @@ class Heart(threading.Thread):
         *,
         allow: Callable[[], bool] = lambda: True,
         every_s: float = 1.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(name="heart", daemon=True)
         self._beats = _beats(settings)
@@ -67,7 +67,7 @@ class Heart(threading.Thread):
 
     def beat(self) -> None:
         """One beat."""
-        self._beats.beat(self._owner, self._clock())
+        self._beats.beat(self._owner, None if self._clock is None else self._clock())
 
     def stop(self) -> None:
         """No more beats; returns when the thread has ended."""
@@ -80,7 +80,7 @@ class Heart(threading.Thread):
 class Beats(Protocol):
     """How a beat gets into the store."""
 
-    def beat(self, owner: str, at: float) -> None: ...
+    def beat(self, owner: str, at: float | None) -> None: ...
     def close(self) -> None: ...
 
 

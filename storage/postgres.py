@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
+from storage.dialects import CLOCK
 from storage.errors import StorageError, StoreBusy
 from storage.session import PATIENCE_S, UNREACHABLE, connect_arguments, engine, translated
 from storage.wire import CHANNEL, Wire
@@ -164,7 +165,7 @@ class Beats:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="beats", daemon=True)
 
-    def beat(self, owner: str, at: float) -> None:
+    def beat(self, owner: str, at: float | None) -> None:
         """One beat; StorageError if it did not arrive."""
         if not self._thread.is_alive():
             self._thread.start()
@@ -174,11 +175,11 @@ class Beats:
             self._call(self._end())
             raise translated(error) from error
 
-    async def _beat(self, owner: str, at: float) -> None:
+    async def _beat(self, owner: str, at: float | None) -> None:
         if self._connection is None:
             self._connection = await asyncpg.connect(**self._arguments, timeout=PATIENCE_S)
             await self._connection.execute("SET synchronous_commit = off")  # a lost beat is followed by another
-        words = "UPDATE engine SET beat = beat + 1, beat_at = $1 WHERE owner = $2"
+        words = f"UPDATE engine SET beat = beat + 1, beat_at = coalesce($1, {CLOCK}) WHERE owner = $2"
         await self._connection.execute(words, at, owner, timeout=PATIENCE_S)
 
     def close(self) -> None:

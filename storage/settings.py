@@ -103,12 +103,14 @@ class StoreSettings(BaseSettings):
         if told := sorted(cls.secret & values.keys()):
             named = variable(told[0])
             raise UserError(f"{FILE} must not hold {told[0]}; set {named}, or {named}_FILE to a file with it.")
+        if urlsplit(str(values.get("store", ""))).password:
+            raise UserError(f"{FILE} must not hold a password; PGPASSWORD does, or ~/.pgpass, or DREAMBOT_STORE_FILE.")
         if "images" in values:
             values["images_url"] = values.pop("images")
         for name in cls.model_fields:
             if text := environ.get(variable(name)):
                 values[name] = text
-            elif name in cls.secret and (file := environ.get(f"{PREFIX}{name.upper()}_FILE")):
+            elif (name in cls.secret or name == "store") and (file := environ.get(f"{PREFIX}{name.upper()}_FILE")):
                 values[name] = _secret(name, Path(file)) or None
         try:
             return cls(**values)

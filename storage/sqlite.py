@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,12 +203,13 @@ class Beats:
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
 
-    def beat(self, owner: str, at: float) -> None:
+    def beat(self, owner: str, at: float | None) -> None:
         """One beat; StorageError if it did not arrive."""
+        now = time.time() if at is None else at
         try:
             with sqlite_connection(self._settings.path, self._settings.busy_s) as connection:
                 connection.execute("PRAGMA synchronous=FULL")
-                connection.execute("UPDATE engine SET beat = beat + 1, beat_at = ? WHERE owner = ?", (at, owner))
+                connection.execute("UPDATE engine SET beat = beat + 1, beat_at = ? WHERE owner = ?", (now, owner))
         except sqlite3.Error as error:
             raise translated(error) from error
 

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 CHANNEL = "dreambot"
 LOOK_S = 1.0  # how often the connection is asked whether it is still one
 PAUSE_S = 0.2  # between two tries to have one
+GAP_S = 0.02  # commits that come closer to each other count as one: a crowd's must not wake every engine each time
 
 
 class Wire:
@@ -31,6 +32,8 @@ class Wire:
         self._count = 0
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._counted_at = float("-inf")
+        self._soon: asyncio.TimerHandle | None = None
 
     async def version(self) -> int:
         """How often something was heard; the first call begins to listen, and waits until it does."""
@@ -42,6 +45,8 @@ class Wire:
 
     async def close(self) -> None:
         """Hear nothing more."""
+        if self._soon is not None:
+            self._soon.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -59,7 +64,7 @@ class Wire:
     async def _hear(self) -> None:
         connection = await asyncpg.connect(**self._arguments, timeout=PATIENCE_S)
         try:
-            await connection.add_listener(CHANNEL, lambda *_: self._moved())
+            await connection.add_listener(CHANNEL, self._noticed)
             self._moved()  # whatever happened while nobody listened
             self._tried.set()
             while True:
@@ -68,6 +73,12 @@ class Wire:
         finally:
             connection.terminate()
 
+    def _noticed(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        if self._soon is None:
+            self._soon = loop.call_at(max(loop.time(), self._counted_at + GAP_S), self._moved)
+
     def _moved(self) -> None:
+        self._soon, self._counted_at = None, asyncio.get_running_loop().time()
         self._count += 1
         self.heard()

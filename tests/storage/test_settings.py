@@ -49,3 +49,25 @@ def test_other_stores(url: str) -> None:
     """Another database is refused in a sentence."""
     with pytest.raises(UserError, match="sqlite:///PATH"):
         _ = StoreSettings(store=url).path
+
+
+def test_store_on_a_server(tmp_path: Path) -> None:
+    """PostgreSQL is named by a URL, in a file if its password is in it, and told of without the password."""
+    url = "postgresql+asyncpg://ada:p%40ss@db.example:5433/dreams"
+    (tmp_path / "url").write_text(f"{url}\n")
+    found = StoreSettings.load({"DREAMBOT_HOME": str(tmp_path), "DREAMBOT_STORE_FILE": str(tmp_path / "url")})
+    assert (found.on_server, found.password) == (True, "p@ss")
+    assert found.place == "postgresql+asyncpg://db.example:5433/dreams"
+    with pytest.raises(UserError, match="SQLite's file only") as told:
+        _ = found.path
+    assert "p%40ss" not in str(told.value)
+    (tmp_path / "dreambot.toml").write_text(f'store = "{url}"\n')
+    with pytest.raises(UserError, match="must not hold a password"):
+        StoreSettings.load({"DREAMBOT_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://host", "postgresql+asyncpg://host:port/db", "mysql://host/db"])
+def test_half_a_server(url: str) -> None:
+    """A URL that lacks its database, or has a port that is none, is refused with what is wanted."""
+    with pytest.raises(UserError, match="USER@HOST:PORT/DATABASE"):
+        _ = StoreSettings(store=url).on_server
