@@ -95,7 +95,7 @@ async def test_everything_is_there(source: StoreSettings, target: StoreSettings)
 async def test_killed_and_run_again(source: StoreSettings, target: StoreSettings) -> None:
     """A move that is killed at any table goes on when it is run again, with what happened in between."""
     await fill(source)
-    for table in ("user", "image", "outbox"):
+    for table in ("user", "image", "withdrawal"):
         process = _moving(source, target, table)
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n"
