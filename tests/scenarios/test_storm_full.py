@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 @pytest.mark.parametrize(
     ("seconds", "kills", "each", "crowd", "dreams"),
     [
-        pytest.param(30, 6, 2, 3, 5, id="short"),
+        pytest.param(60, 20, 5, 6, 40, id="short"),
         pytest.param(600, 300, 60, 12, 1_000, id="full", marks=pytest.mark.long),
     ],
 )
