@@ -43,7 +43,9 @@ def test_no_tracked_file_is_too_large() -> None:
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, name
 
 
-@pytest.mark.parametrize(("name", "least"), [("requirements.lock", 80), ("requirements-parity.lock", 1)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("requirements.lock", 80), ("requirements-parity.lock", 1), ("requirements-ray.lock", 5)]
+)
 def test_a_lock_holds_hashes_and_no_address(name: str, least: int) -> None:
     """Every requirement is hashed, and none names where it comes from."""
     lock = (ROOT / "deploy" / name).read_text(encoding="utf-8")

@@ -97,9 +97,10 @@ def _nodes(head: str) -> list[dict[str, str]]:
 
 
 async def _control(told: argparse.Namespace, store: StoreSettings) -> int:
+    from engine.cluster.head import own_address
     from engine.cluster.placement import RayPlacement
 
-    head = told.join or f"{told.address or '127.0.0.1'}:{told.port}"
+    head = told.join or f"{told.address or own_address()}:{told.port}"
     placement = await asyncio.to_thread(RayPlacement, head, told.cpus)
     try:
         async with Database.open(store) as database:

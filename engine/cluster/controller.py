@@ -18,7 +18,7 @@ from typing import Protocol
 
 from engine.cluster.errors import EngineLost
 from engine.cluster.seat import Sitter
-from storage.errors import StorageError
+from storage.errors import StorageError, StoreBroken
 from storage.queue import Queue
 from storage.rescue import Watch
 
@@ -71,7 +71,7 @@ class Controller:
         self._keepers: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """For ever. ClusterLost when the cluster no longer answers."""
+        """For ever. ClusterLost when the cluster no longer answers, StoreBroken when the store is not to be trusted."""
         try:
             while True:
                 wanted = max(self._engines, await self._placement.capacity())
@@ -81,9 +81,12 @@ class Controller:
                 for number in [n for n in self._keepers if n >= wanted and self._seats[n]["state"] == "waits"]:
                     await self._close(self._keepers.pop(number))  # the node that it waits for has left
                     self._tell(number, None)
+                for keeper in self._keepers.values():
+                    if keeper.done():
+                        keeper.result()  # none ends by itself: it broke, and so do we
                 await self._sleep(LOOK_S)
         finally:
-            await asyncio.gather(*(self._close(keeper) for keeper in self._keepers.values()))
+            await asyncio.gather(*(self._close(k) for k in self._keepers.values()), return_exceptions=True)
 
     async def _keep(self, number: int) -> None:
         """One engine after the other in a seat."""
@@ -120,6 +123,8 @@ class Controller:
                 for job in await self._queue.rescue(Watch(float("inf"), gone=sitter.owns)):
                     log.warning("released job %s (strikes %d)", job.id, job.strikes)
                 return
+            except StoreBroken:
+                raise
             except StorageError as error:
                 log.warning("nothing was released yet: %s", error)
                 await self._sleep(TRIES_S)

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
+import ray
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError, RayError
 
 from engine.cluster.errors import ClusterLost
 from storage.errors import UserError
 
+ALIVE = 0  # in Ray's GcsNodeInfo
+
 
 def nodes(head: str, patience_s: float) -> list[dict[str, str]]:
     """Each node's address and state. UserError where the head refuses our token, ClusterLost where none answers."""
     try:
-        found = GcsClient(address=head).get_all_node_info(timeout=patience_s)
+        with _hushed():
+            found = GcsClient(address=head).get_all_node_info(timeout=patience_s)
     except AuthenticationError:
         raise UserError(f"The head at {head} refuses this host's token: it must be the same on every host.") from None
     except (RayError, OSError, RuntimeError) as error:
-        if "nauthenticated" in str(error):
-            raise UserError(f"The head at {head} refuses this host's token: it must be the same everywhere.") from None
         raise ClusterLost(f"No head answers at {head}") from error
-    return [{"address": node.node_manager_address, "state": _state(node)} for node in found.values()]
+    return [
+        {"address": node.node_manager_address, "state": "alive" if node.state == ALIVE else "dead"}
+        for node in found.values()
+    ]
 
 
-def _state(node: object) -> str:
-    return "alive" if getattr(node, "state", 0) == 0 else "dead"
+def own_address() -> str:
+    """This host's, as Ray finds it where nobody names one; never 127.0.0.1, by which no other host could answer."""
+    return str(ray.util.get_node_ip_address())
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what Ray's native part writes to standard error by itself: one sentence is enough, and it is ours."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -15,9 +15,10 @@ from engine.cluster.controller import Controller
 from engine.cluster.errors import ClusterLost, EngineLost
 from engine.cluster.seat import Sitter
 from engine.cluster.token import check_token
-from storage.errors import UserError
-from storage.job import Caller, Params, Request, State
+from storage.errors import StoreBroken, StoreBusy, UserError
+from storage.job import Caller, Job, Params, Request, State
 from storage.queue import Queue
+from storage.rescue import Watch
 
 TOKEN = "0123456789abcdef" * 2
 
@@ -155,6 +156,23 @@ async def test_a_seat_whose_node_left_is_no_longer_waited_for(queue: Queue) -> N
     nodes.room = -1  # and without a cluster the controller ends, to be started again
     with pytest.raises(ClusterLost):
         await working
+
+
+async def test_a_broken_store_ends_the_controller(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not to be trusted any more, and a new process looks at it afresh; a busy one is asked again."""
+    nodes, clock, answers = Nodes(1), Clock(), [StoreBusy(), StoreBroken()]
+
+    async def rescue(watch: Watch) -> list[Job]:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(queue, "rescue", rescue)
+    working = asyncio.create_task(Controller(nodes, queue, sleep=clock.sleep).run())
+    hold = await nodes.opened.get()
+    hold.placed.set_result(None)
+    hold.ended.set_result(1)
+    with pytest.raises(StoreBroken):
+        await working
+    assert answers == []
 
 
 @pytest.mark.parametrize(
