@@ -11,13 +11,15 @@ from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError, RayError
 
 from engine.cluster.errors import ClusterLost
+from engine.cluster.token import check_token
 from storage.errors import UserError
 
 ALIVE = 0  # in Ray's GcsNodeInfo
 
 
 def nodes(head: str, patience_s: float) -> list[dict[str, str]]:
-    """Each node's address and state. UserError where the head refuses our token, ClusterLost where none answers."""
+    """Each node's address and state. UserError without a token that the head takes, ClusterLost where none answers."""
+    check_token(os.environ)
     try:
         with _hushed():
             found = GcsClient(address=head).get_all_node_info(timeout=patience_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,14 +19,16 @@ from ray.exceptions import ActorUnavailableError, RayError
 from engine.cluster.actor import GRACE_S, EngineActor
 from engine.cluster.errors import ClusterLost, EngineLost
 from engine.cluster.seat import Sitter
+from engine.cluster.token import check_token
 
 FIRST_S, LAST_S = 2.0, 30.0  # Ray says "unavailable" every two seconds while nobody can be reached
 
 
 class RayPlacement:
-    """The cluster at `head`, `host:port`; engines have a GPU each, or `cpus` cores."""
+    """The cluster at `head`, `host:port`; engines have a GPU each, or `cpus` cores. UserError without a token."""
 
     def __init__(self, head: str, cpus: int = 0) -> None:
+        check_token(os.environ)
         self._cpus = cpus
         try:
             ray.init(

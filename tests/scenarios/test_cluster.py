@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.errors import UserError
 from tests.postgres import Server
 from tests.scenarios.cluster import FAKE, HEAD, NODE, Cluster, descendants, open_cluster, storm
 
@@ -48,6 +49,21 @@ async def test_a_wrong_token_is_refused_and_down_ends_what_up_started(tmp_path: 
         assert bystander.poll() is None
         bystander.kill()
         bystander.wait()
+
+
+@pytest.mark.parametrize("environ", [{}, {"RAY_AUTH_MODE": "disabled"}])
+def test_nothing_of_ray_is_touched_without_a_token(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever imports Ray refuses by itself, too, before it speaks to anybody."""
+    from engine.cluster.head import nodes
+    from engine.cluster.placement import RayPlacement
+
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    for touch in (lambda: nodes(f"{HEAD}:1", 1.0), lambda: RayPlacement(f"{HEAD}:1")):
+        with pytest.raises(UserError, match="RAY_AUTH_MODE=token"):
+            touch()
 
 
 @pytest.mark.long
