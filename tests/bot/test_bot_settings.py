@@ -44,3 +44,11 @@ async def test_a_surface_is_served_once_its_token_is_set(store: Store, settings:
     assert [adapter.surface for adapter in Surfaces(settings, House.of(store)).adapters] == ["local"]
     told = BotSettings.load({"DREAMBOT_HOME": str(settings.home), "DREAMBOT_DISCORD_TOKEN": "x.y.z"})
     assert [adapter.surface for adapter in Surfaces(told, House.of(store)).adapters] == ["local", "discord"]
+
+
+async def test_a_surface_that_cannot_be_made_leaves_the_others_alone(store: Store, settings: BotSettings) -> None:
+    """A bot token for Slack and no way for its commands to come in: said in a sentence, and Discord is served."""
+    tokens = {"DREAMBOT_DISCORD_TOKEN": "x.y.z", "DREAMBOT_SLACK_BOT_TOKEN": "xoxb-1"}
+    made = Surfaces(BotSettings.load({"DREAMBOT_HOME": str(settings.home), **tokens}), House.of(store))
+    assert [adapter.surface for adapter in made.adapters] == ["local", "discord"]
+    assert "slack is not served: Slack needs DREAMBOT_SLACK_APP_TOKEN" in made.unready()
