@@ -46,7 +46,7 @@ class Metrics:
         self._retries = self._gauge("outbox_retries", "Failed tries of the replies that are owed")
         self._engines = self._gauge("engines_alive", "Engines that beat")
         self._free = self._gauge("disk_free_bytes", "Room where the store is")
-        self._size = self._gauge("database_bytes", "Size of the database and of its log", "file")
+        self._size = self._gauge("database_bytes", "Size of the database and, of SQLite's, its log", "file")
         self.lag = self._gauge("loop_lag_seconds", "Seconds that the event loop came round late")
         waited = "Seconds from a dream's acceptance to its start, by how much its person asks for"
         self._waited = Histogram("dreambot_wait_seconds", waited, ("user",), buckets=WAITS, registry=self.registry)
@@ -76,9 +76,8 @@ class Metrics:
             await self._events(connection, self._cursor)
         self._engines.set(len(await store.engines.alive(store.settings.silent_s)))
         self._free.set(disk.free(store.settings.home))
-        for file in () if store.settings.on_server else ("", "-wal"):
-            path = store.settings.path.with_name(store.settings.path.name + file)
-            self._size.labels(file.lstrip("-") or "db").set(path.stat().st_size if path.exists() else 0)
+        for file, size in (await store.database.sizes()).items():
+            self._size.labels(file).set(size)
         self._looked_at = time.monotonic()
 
     async def _queue(self, connection: AsyncConnection, now: float) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
@@ -56,6 +56,7 @@ class Backend(Protocol):
     async def committed(self, transaction: int) -> bool: ...
     async def settled(self) -> None: ...
     async def version(self) -> int: ...
+    async def sizes(self) -> Mapping[str, int]: ...
     def translated(self, error: Exception) -> StorageError: ...
     def waits(self, error: Exception) -> bool: ...
 
@@ -134,6 +135,11 @@ class Database:
         async with self._looking:
             with self._trusted():
                 return await self._backend.version()
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Bytes of the `db` and, of SQLite's, its log: `wal`."""
+        with self._trusted():
+            return await self._backend.sizes()
 
     async def settled(self) -> None:
         """Wait until no transaction is open that may have taken an event's id by now."""

@@ -104,6 +104,12 @@ class Postgres:
         """A number that changes when anybody has committed."""
         return await self._wire.version()
 
+    async def sizes(self) -> Mapping[str, int]:
+        """Bytes of the database, indices and all."""
+        async with self.reader.connect() as connection:
+            size = await connection.exec_driver_sql("SELECT pg_database_size(current_database())")
+            return {"db": int(size.scalar_one())}
+
     def translated(self, error: Exception) -> StorageError:
         """What an error of the driver, or of the network, means to us."""
         return translated(error)

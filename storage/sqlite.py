@@ -10,7 +10,7 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,11 @@ class Sqlite:
         if self._kept is None:
             self._kept = await self.reader.connect()
         return int((await self._kept.exec_driver_sql("PRAGMA data_version")).scalar_one())
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Bytes of the file and of its log."""
+        files = {"db": self._path, "wal": self._path.with_name(f"{self._path.name}-wal")}
+        return {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
 
     def translated(self, error: Exception) -> StorageError:
         """What an error of the driver means to us."""

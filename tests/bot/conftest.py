@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -38,9 +39,13 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 @pytest.fixture
-def settings(home: Path) -> BotSettings:
-    """Settings that wait for nothing."""
-    return BotSettings(home=home, poll_s=0.005, silent_s=2.0)
+def settings(home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BotSettings:
+    """Settings that wait for nothing; with DREAMBOT_TEST_STORE=postgresql, of a store there."""
+    url = None
+    if os.environ.get("DREAMBOT_TEST_STORE") == "postgresql":
+        url = request.getfixturevalue("server").store()
+        monkeypatch.setenv("DREAMBOT_STORE", url)  # for the processes that the test starts
+    return BotSettings(home=home, poll_s=0.005, silent_s=2.0, store=url)
 
 
 @pytest.fixture
