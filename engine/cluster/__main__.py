@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 
-from engine.cluster.controller import Controller
+from engine.cluster.controller import Controller, Placement
 from engine.cluster.errors import ClusterLost
 from engine.cluster.token import QUIET, check_token
 from storage import logs
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         if told.verb == "nodes":
             print(json.dumps(_nodes(told.join)))  # noqa: T201  (this is the program's voice)
             return 0
-        return asyncio.run(_control(told, store))
+        return _control(told, store)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
@@ -79,6 +79,9 @@ def _node(told: argparse.Namespace) -> int:
     """Become `ray start --block`: it ends its own processes when it is told to, and only them."""
     words = ["start", "--block", "--disable-usage-stats"]
     if told.join is None:
+        from engine.cluster.head import forget_last
+
+        forget_last()
         words += ["--head", f"--port={told.port}", "--include-dashboard=false"]
     else:
         words += [f"--address={told.join}"]
@@ -96,23 +99,27 @@ def _nodes(head: str) -> list[dict[str, str]]:
     return nodes(head, PROBE_S)
 
 
-async def _control(told: argparse.Namespace, store: StoreSettings) -> int:
+def _control(told: argparse.Namespace, store: StoreSettings) -> int:
     from engine.cluster.head import own_address
     from engine.cluster.placement import RayPlacement
 
-    head = told.join or f"{told.address or own_address()}:{told.port}"
-    placement = await asyncio.to_thread(RayPlacement, head, told.cpus)
+    placement = RayPlacement(told.join or f"{told.address or own_address()}:{told.port}", told.cpus)
     try:
-        async with Database.open(store) as database:
-            controller = Controller(placement, Queue(database, store), engines=told.engines, state=store.home / SEATS)
-            working = asyncio.create_task(controller.run())
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
+        asyncio.run(_keep(placement, told.engines, store))
     finally:
         placement.close()
     return 0
+
+
+async def _keep(placement: Placement, engines: int, store: StoreSettings) -> None:
+    """Until SIGTERM."""
+    async with Database.open(store) as database:
+        controller = Controller(placement, Queue(database, store), engines=engines, state=store.home / SEATS)
+        working = asyncio.create_task(controller.run())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import ray
+from ray._private.utils import get_ray_address_file
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError, RayError
 
@@ -36,6 +38,11 @@ def nodes(head: str, patience_s: float) -> list[dict[str, str]]:
 def own_address() -> str:
     """This host's, as Ray finds it where nobody names one; never 127.0.0.1, by which no other host could answer."""
     return str(ray.util.get_node_ip_address())
+
+
+def forget_last() -> None:
+    """Forget a head of this host's that died: Ray keeps its address in a file and would take it for one that runs."""
+    Path(get_ray_address_file(None)).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -47,8 +47,11 @@ class Cluster:
 
     def _start(self, address: str, *words: str) -> None:
         command = [sys.executable, "-m", "bot.cli", "cluster", "up", f"--address={address}", *words]
+        own = Path(self.house.environ["RAY_TMPDIR"], address)  # hosts do not see each other's files of Ray's
+        own.mkdir()
+        environ = self.house.environ | {"RAY_TMPDIR": str(own)}
         with (self.house.settings.home / f"cluster-{address}.log").open("ab") as log:
-            self.parts[address] = subprocess.Popen(command, env=self.house.environ, stdout=log, stderr=log)
+            self.parts[address] = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
 
     def process(self, address: str, name: str) -> int:
         """The process of that name among a part's descendants."""
