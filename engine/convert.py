@@ -1,12 +1,14 @@
 """`python -m engine.convert`: a published checkpoint becomes safetensors, once, in a process of its own.
 
 The only place that reads pickled files: by `weights_only`, under limits on memory, time and the size of what it writes,
-so that a file made to do harm can spoil this process at most. Knows which layout the result must have.
+so that a file made to do harm can spoil this process at most. Knows which layout the result must have. What it wrote
+is marked, weight by weight (engine.marks).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import PullFailed
+from engine.marks import FIELD, digest
 
 SECONDS = 900
 SPARE = 6 << 30  # bytes of addresses beside the file's: torch alone maps three
@@ -98,7 +101,16 @@ def rewrite(source: Path, draft: Path, inside: str | None) -> None:
     for key, value in held.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ValueError(f"it holds {key!r}, which is no weight")
-    save_file({key: value.detach().clone().contiguous() for key, value in held.items()}, draft)
+    weights = {key: value.detach().clone().contiguous() for key, value in held.items()}
+    marked = {key: digest(value.shape, _bytes(value)) for key, value in weights.items()}
+    save_file(weights, draft, {FIELD: json.dumps(marked)})
+
+
+def _bytes(weight: Any) -> memoryview:
+    import torch
+
+    content: memoryview = memoryview(weight.reshape(-1).view(torch.uint8).numpy())
+    return content
 
 
 def fits(path: Path, layout: str | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from engine.errors import BadWeights
+from engine.marks import changed
 
 HUB = "hub:"
 RECORD = ".json"  # behind a pulled file's own name
@@ -110,8 +111,19 @@ class WeightFile:
             raise BadWeights(f"{self.path} has {size} bytes; its pack says {self.size}.")
         found = sha256_of(self.path)
         if found != self.sha256:
-            raise BadWeights(f"{self.path} has sha256 {found}; its pack says {self.sha256}.")
+            named = f" Changed since it was converted: {_changed(self.path)}." if _changed(self.path) else ""
+            raise BadWeights(f"{self.path} has sha256 {found}; its pack says {self.sha256}.{named}")
         return self.path
+
+
+def _changed(path: Path) -> str:
+    """The first weight that is not what it was marked with, as a person reads it; empty where none can be named."""
+    try:
+        names = list(changed(path))
+    except (ValueError, TypeError, KeyError, OSError):  # whatever is there instead of a safetensors file
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"weight {names[0]!r}{more}" if names else ""
 
 
 def text_tower_digest(path: Path) -> str:

@@ -40,10 +40,11 @@ class Watch:
 
 
 class Bench:
-    """A pack on the device."""
+    """A pack on the device, its candidates from its bank, as people get them; what is published does without."""
 
     def __init__(self, runner: ModelRunner, pack: str) -> None:
-        self.runner, self.space = runner, runner.space(pack)
+        space = runner.space(pack)
+        self.runner, self.space = runner, space.at(space.bank.size if space.bank is not None else 0)
 
     def run(self, trial: Trial, candidates: int) -> dict[str, Any]:
         """A row: scores, seconds, curves. Plain values only."""
@@ -98,6 +99,7 @@ def _search(job: Job, space: LatentSpace, knobs: Mapping[str, Any]) -> Ask[dict[
         "augclip": float(cosines(views, target.embedding).mean()),
         "judge": float(by_judge[best]),
         "label": scored[best].label,
+        "scores": [round(float(score), 5) for score in clip],
         "curve": [round(float(best), 5) for best in np.maximum.accumulate(clip)],
         "judge_at": {str(mark): round(float(by_judge[leaders[mark - 1]]), 5) for mark in marks},
         "random_clip": float(clip.mean()),

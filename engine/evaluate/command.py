@@ -34,13 +34,14 @@ def evaluate(settings: EngineSettings, folders: Folders, chosen: argparse.Namesp
     ways = _ways(pack, chosen)
     device = choose_device(settings)
     header = {"pack": pack.digest, "scorer": pack.scorer.digest, "judge": pack.judge.digest}
-    header |= {"candidates": chosen.candidates, "steps": chosen.steps}
+    runner = ModelRunner({pack.name: pack}, device, folders.cache)
+    bench = Bench(runner, pack.name)
+    header |= {"candidates": chosen.candidates, "steps": chosen.steps, "bank": bench.space.bank_size}
     try:
         results = Results(chosen.out / "trials.jsonl", header | device.trace)
     except ValueError as error:
         raise UserError(str(error)) from error
-    runner = ModelRunner({pack.name: pack}, device, folders.cache)
-    _run(Bench(runner, pack.name), plan(asked, chosen.seeds, ways), results, chosen.candidates)
+    _run(bench, plan(asked, chosen.seeds, ways), results, chosen.candidates)
     try:
         real = look_at(pack, device, asked)
     except ValueError as error:

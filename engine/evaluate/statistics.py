@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,21 @@ class Law:
     mu: float
     sigma: float
     error: float  # root mean square distance to the curve that it was fitted to
+    worst: float  # the largest distance
 
     def best_of(self, n: int) -> float:
         """The expected best score of n pictures."""
         return self.mu + self.sigma * expected_maximum(n)
+
+
+@dataclass(frozen=True, slots=True)
+class Logarithm:
+    """What the search paper says in words: a + b ln n."""
+
+    level: float
+    rise: float
+    error: float
+    worst: float
 
 
 @cache
@@ -49,13 +61,41 @@ def expected_maximum(n: int) -> float:
 
 def fit(curve: Sequence[float] | Numbers) -> Law:
     """Least squares of mu and sigma on the best score after 1, 2, … pictures. ValueError for fewer than three."""
+    return Law(*_fitted(curve, [expected_maximum(n) for n in range(1, len(curve) + 1)]))
+
+
+def fit_logarithm(curve: Sequence[float] | Numbers) -> Logarithm:
+    """Least squares of a + b ln n on the same. ValueError for fewer than three."""
+    return Logarithm(*_fitted(curve, np.log(np.arange(1, len(curve) + 1))))
+
+
+def _fitted(curve: Sequence[float] | Numbers, steps: Sequence[float] | Numbers) -> tuple[float, float, float, float]:
+    """Both coefficients, then the root mean square distance and the largest."""
     if len(curve) < 3:
         raise ValueError("the law needs a curve of at least three pictures.")
-    steps = np.array([expected_maximum(n) for n in range(1, len(curve) + 1)])
-    table = np.stack([np.ones_like(steps), steps], 1)
-    (mu, sigma), *_ = np.linalg.lstsq(table, np.asarray(curve, np.float64), rcond=None)
-    error = float(np.sqrt(np.mean((table @ np.array([mu, sigma]) - curve) ** 2)))
-    return Law(float(mu), float(sigma), error)
+    table = np.stack([np.ones(len(steps)), np.asarray(steps, np.float64)], 1)
+    found, *_ = np.linalg.lstsq(table, np.asarray(curve, np.float64), rcond=None)
+    apart = table @ found - curve
+    return float(found[0]), float(found[1]), float(np.sqrt(np.mean(apart**2))), float(np.abs(apart).max())
+
+
+def best_of_any(scores: Sequence[float] | Numbers) -> Numbers:
+    """The expected best of n of these scores, n = 1, 2, …, over all orders in which they might have been drawn.
+
+    The i-th smallest of N is the best of (i-1 over n-1) among the (N over n) choices of n. The mean over many trials is
+    that of their running maxima, without the accident of an order that trials with one seed share.
+    """
+    shares = _shares(len(scores))
+    best: Numbers = shares @ np.sort(np.asarray(scores, np.float64))
+    return best
+
+
+@cache
+def _shares(total: int) -> Numbers:
+    """Row n - 1, column i - 1: how often the i-th smallest of `total` is the largest of n that were chosen of them."""
+    return np.array(
+        [[comb(i, n - 1) / comb(total, n) for i in range(total)] for n in range(1, total + 1)], dtype=np.float64
+    )
 
 
 def bootstrap(values: Mapping[str, Sequence[float]]) -> Interval:

@@ -38,8 +38,8 @@ def ablations(labels: int) -> tuple[Way, ...]:
     without: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "no AugCLIP": ({}, {"views": 0}),
         "no basis search": ({"candidates": 5, "keep": 5, "top_k": labels}, {"bases": 5}),
-        "no basis search, any label": ({"candidates": 5, "keep": 5, "parity": Parity.FUSEDREAM}, {"bases": 5}),
         "no over-parameterisation": ({}, {"bases": 1}),
+        "no basis search, any label": ({"candidates": 5, "keep": 5, "parity": Parity.FUSEDREAM}, {"bases": 5}),
         "published start": ({}, {"head_start": None}),
     }
     return tuple(

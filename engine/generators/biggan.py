@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.generators.attention import Attention
-from engine.generators.layout import Checkpoint, Source, build, fold_iterated
+from engine.generators.layout import NCHW, Checkpoint, Order, Source, build, fold_iterated, inputs
 
 EPS = 1e-4  # of the TF-Hub model and the converter; FuseDream builds its generator with 1e-5 (gnobitab/FuseDream)
 SIDE = 4  # of the first map; every block doubles it
@@ -140,7 +140,7 @@ def load(source: Source, bn_eps: float = EPS) -> BigGan:
     """Read strictly; the size follows from the keys, and `sv0` may be missing. ValueError names the first wrong key."""
     checkpoint = Checkpoint.open(source)
     shape = _shape_of(checkpoint)
-    checkpoint.check(published(shape), ignored=(".sv0",))
+    checkpoint.check(published(shape), ignored=(".sv0",), orders=orders(shape))
     folded = fold_iterated(checkpoint.weights)
     return build(partial(BigGan, shape), _multiplied({_ours(key): folded[key] for key in folded}, bn_eps))
 
@@ -155,6 +155,13 @@ def published(shape: Shape) -> dict[str, tuple[int, ...]]:
             keys |= _attention_keys(f"blocks.{index}.1", shape)
     keys |= {f"output_layer.0.{part}": (shape.width,) for part in ("gain", "bias", "stored_mean", "stored_var")}
     return keys | _layer("output_layer.2", 3, shape.width, 3, 3)
+
+
+def orders(shape: Shape) -> dict[str, tuple[Order, ...]]:
+    """The weights whose shapes do not say how they lie: the first map's rows, and what stands first in a condition."""
+    condition = inputs("y", "z", shape.chunk)
+    linear = [key for key in published(shape) if key.endswith((".gain.weight", ".bias.weight"))]
+    return {"linear.weight": (NCHW,), "linear.bias": (NCHW,)} | dict.fromkeys(linear, (condition,))
 
 
 def _layer(name: str, *shape: int, bias: bool = True) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.generators.attention import Attention
-from engine.generators.layout import Checkpoint, Source, build, fold_stored, spectral
+from engine.generators.layout import NHWC, Checkpoint, Order, Source, build, fold_stored, inputs, spectral
 
 EPS = 1e-4
 SIDE = 4  # of the first map; every odd block doubles it
@@ -168,7 +168,7 @@ def load(source: Source, truncation: float = 1.0, hf_compat: bool = False) -> Bi
     """Read strictly; the size follows from the keys. ValueError names the first wrong key or shape."""
     checkpoint = Checkpoint.open(source)
     shape = _shape_of(checkpoint)
-    checkpoint.check(published(shape))
+    checkpoint.check(published(shape), orders=orders(shape))
     generator = build(partial(BigGanDeep, shape), _ours(fold_stored(checkpoint.weights)))
     generator.use_truncation(truncation, hf_compat)
     return generator
@@ -186,6 +186,14 @@ def published(shape: Shape) -> dict[str, tuple[int, ...]]:
     keys |= {"generator.bn.weight": (width,), "generator.bn.bias": (width,)}
     keys |= _statistics("generator.bn", width, shape)
     return keys | spectral("generator.conv_to_rgb", width, width, 3, 3, bias=True)
+
+
+def orders(shape: Shape) -> dict[str, tuple[Order, ...]]:
+    """The weights whose shapes do not say how they lie: the first map's rows, and what stands first in a condition."""
+    condition = inputs("z", "y", shape.dim)
+    linear = [key for key in published(shape) if key.endswith((".scale.weight_orig", ".offset.weight_orig"))]
+    first = {"generator.gen_z.weight_orig": (NHWC, condition), "generator.gen_z.bias": (NHWC,)}
+    return first | dict.fromkeys(linear, (condition,))
 
 
 def _block_keys(name: str, into: int, out: int, shape: Shape) -> dict[str, tuple[int, ...]]:

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.generators.attention import Attention
-from engine.generators.layout import Checkpoint, Source, build, fold_stored, spectral
+from engine.generators.layout import NCHW, Checkpoint, Source, build, fold_stored, spectral
 
 EPS = 1e-4
 SIDE = 4  # of the first map; every block doubles it
 UNITS = (16, 16, 8, 4, 2, 1)  # channels of the first map and after every block, in units of `width`
+ORDERS = {"linear0.weight_orig": (NCHW,), "linear0.bias": (NCHW,)}
 ATTENTION = 4  # its place among the published blocks: behind the fourth, at 64x64
 EMBEDDED = ("embed0", "embed1")  # gain and bias in the form of 2021: (classes, channels)
 LINEAR = ("gain", "bias")  # in the form of 2022: (channels, classes)
@@ -135,7 +136,7 @@ def load(source: Source) -> Sagan:
     """
     checkpoint = Checkpoint.open(source)
     shape = _shape_of(checkpoint)
-    checkpoint.check(published(shape), ignored=(".num_batches_tracked",))
+    checkpoint.check(published(shape), ignored=(".num_batches_tracked",), orders=ORDERS)
     folded = fold_stored(checkpoint.weights)
     return build(partial(Sagan, shape), _multiplied(dict(_ours(key, weight) for key, weight in folded.items())))
 

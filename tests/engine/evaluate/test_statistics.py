@@ -1,9 +1,12 @@
 """Promises of the evaluation's numbers: the law of the best of n, intervals that pair, an honest overfit index."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from engine.evaluate.statistics import (
+    best_of_any,
     bootstrap,
     expected_maximum,
     first_above,
@@ -28,6 +31,14 @@ def test_the_law_is_found_in_simulated_draws() -> None:
     assert law.best_of(1000) == pytest.approx(0.25 + 0.02 * 3.2414, abs=2e-3)
     with pytest.raises(ValueError, match="at least three"):
         fit([0.1, 0.2])
+
+
+def test_the_expected_best_is_the_mean_over_all_orders() -> None:
+    """Of four scores, by trying all 24 orders; and no order of the scores themselves matters."""
+    scores = [0.3, 0.1, 0.7, 0.4]
+    tried = np.mean([np.maximum.accumulate(order) for order in permutations(scores)], axis=0)
+    assert best_of_any(scores) == pytest.approx(tried, abs=1e-12)
+    assert best_of_any(sorted(scores)) == pytest.approx(best_of_any(scores), abs=1e-12)
 
 
 def test_pairing_sees_a_small_gain_under_large_differences() -> None:
