@@ -29,7 +29,7 @@ from storage.prompt import parse, scene
 
 KEEP_IN_CHAT = 4
 KEEP_IN_TERMINAL = 1
-OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep", "parity", "image", "box")
+OPTIONS = ("method", "pack", "seed", "candidates", "top-k", "steps", "keep", "parity", "image", "from", "box")
 WORD = re.compile(r"\S+")
 OPTION = re.compile(r"(?:--|—)([A-Za-z][A-Za-z-]*)(?:=(.*))?", re.DOTALL)  # Slack turns -- into a dash
 JOB = re.compile(r"[a-z0-9]{1,32}")
@@ -66,7 +66,7 @@ def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT
     parity = choice("parity", given["parity"], Parity) if "parity" in given else None
     if parity is not None:
         given = {**PUBLISHED[parity], **given}
-    method = str(given.get("method", Method.SEARCH))
+    method = str(given.get("method", Method.FUSEDREAM if "from" in given else Method.SEARCH))
     if method not in DREAM_METHODS:
         raise UserError(f"method is one of {', '.join(DREAM_METHODS)}; {method[:40]!r} is not.")
     candidates = _number("candidates", given.get("candidates", 100))
@@ -74,7 +74,8 @@ def dream(prompt: str, options: Mapping[str, Value], *, keep: int = KEEP_IN_CHAT
         prompt=prompt,
         method=Method(method),
         parity=parity,
-        image=_digest(given.get("image")),
+        image=_digest("image", given.get("image")),
+        start=_digest("from", given.get("from")),
         box=_box(given.get("box")),
         pack=_name("pack", given.get("pack", "embedded")),
         seed=_number("seed", given["seed"]) if "seed" in given else secrets.randbelow(MAX_SEED + 1),
@@ -212,13 +213,15 @@ def _number(name: str, value: Value) -> int:
     return number
 
 
-def _digest(value: Value) -> str | None:
+def _digest(name: str, value: Value) -> str | None:
     """The digest of a stored picture: surfaces store what people hand in, and pass its digest on."""
     if value is None:
         return None
     digest = str(value).strip().lower()
     if DIGEST.fullmatch(digest) is None:
-        raise UserError("image is a file in the terminal, an attachment in a chat, or the sha256 of a stored picture.")
+        raise UserError(
+            f"{name} is a file in the terminal, an attachment in a chat, or the sha256 of a stored picture."
+        )
     return digest
 
 

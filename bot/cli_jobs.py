@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.options import As, Box, Engine, Guild, Image, JobName, Json, NoWait, Out
+from bot.options import As, Box, Engine, From, Guild, Image, JobName, Json, NoWait, Out
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +32,7 @@ def dream(
     keep: Annotated[str | None, _number("--keep", "1 to 16 pictures; 1.")] = None,
     parity: Annotated[str | None, typer.Option("--parity", metavar="NAME", help="csc2516, fusedream, clip-gen")] = None,
     image: Image = None,
+    start: From = None,
     box: Box = None,
     no_bank: Annotated[bool, typer.Option("--no-bank", help="Draw afresh, as published.")] = False,
     out: Out = None,
@@ -56,7 +57,9 @@ def dream(
         "box": box,
     }
     return session.run(
-        lambda s: in_person.dream(s, prompt, options, image=image, bank=not no_bank, out=out, wait=not no_wait),
+        lambda s: in_person.dream(
+            s, prompt, options, image=image, start=start, bank=not no_bank, out=out, wait=not no_wait
+        ),
         name=name,
         guild=guild,
         json=json,

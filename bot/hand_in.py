@@ -23,19 +23,19 @@ ALLOWED = f"A picture is a PNG, JPEG or WebP file of at most {MAX_BYTES // 1_000
 
 
 def hand_in(content: bytes, images: ImageStore) -> str:
-    """Store a picture; its digest, for `Params.image`. UserError for what is not a picture, or too large."""
+    """Store a picture; its digest, as `Params` hold it. UserError for what is not a picture, or too large."""
     if len(content) > MAX_BYTES:
         raise UserError(f"{ALLOWED}; this one is larger.")
     return images.put(_plain(content))
 
 
-def hand_in_file(path: Path, images: ImageStore) -> str:
-    """The same for a file on this machine."""
+def hand_in_file(path: Path, images: ImageStore, option: str = "--image") -> str:
+    """The same for a file on this machine, named by an option."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"--image names a file that can be read; {str(path)!r}: {error.strerror}.") from None
+        raise UserError(f"{option} names a file that can be read; {str(path)!r}: {error.strerror}.") from None
     return hand_in(content, images)
 
 

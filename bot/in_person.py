@@ -42,6 +42,7 @@ async def dream(
     options: Mapping[str, Value],
     *,
     image: str | None,
+    start: str | None,
     bank: bool,
     out: str | None,
     wait: bool,
@@ -49,6 +50,8 @@ async def dream(
     """Dream, and wait for it unless told not to."""
     if image is not None:
         options = {**options, "image": hand_in_file(Path(image), session.store.images)}
+    if start is not None:
+        options = {**options, "from": hand_in_file(Path(start), session.store.images, "--from")}
     params = await session.commands.params(session.caller, prompt, options, keep=KEEP_IN_TERMINAL, bank=bank)
     if wait:
         job = await _watch(session, lambda: session.commands.dream(session.caller, params), out)

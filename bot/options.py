@@ -13,6 +13,9 @@ Out = Annotated[str | None, typer.Option("--out", metavar="FILE.png", help="Also
 Image = Annotated[
     str | None, typer.Option("--image", metavar="FILE", help="A picture that is part of the target, beside the words.")
 ]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FILE", help="A picture to start from; the method is fusedream.")
+]
 Box = Annotated[
     str | None,
     typer.Option("--box", metavar="WHERE", help="Of compose: left, centre, right, bottom, or x,y,width,height."),

@@ -33,6 +33,8 @@ class Personal:
         own: dict[str, Value] = dict(await self._store.preferences.of(caller))
         if asked.get("parity") is not None:
             return asked  # a published program brings its own
+        if "from" in asked:
+            own.pop("method", None)  # one method alone begins from a picture
         if "keep" in own and "keep" not in asked:
             own["keep"] = _at_most(own["keep"], asked.get("candidates", own.get("candidates")))
         return own | asked

@@ -15,8 +15,8 @@ from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 from engine.augment import augment, augment_published, draw_views
 from engine.clip import Clip
 from engine.loaded import LoadedPack
-from engine.ops import Blend, Blended, Climb, EncodeViews, Paste, Preprocess, Slope, Slopes, Tower
-from engine.pasting import paste, pyramid_distance, seam
+from engine.ops import Blend, Blended, Climb, EncodeViews, Near, Paste, Preprocess, Slope, Slopes, Tower
+from engine.pasting import paste, pyramid_distance, seam, square
 
 GROUP = 50  # published views share their scale by so many
 CLIMBERS = 16  # pictures of one batch on CUDA; fewer are padded
@@ -61,6 +61,20 @@ def _pictures(loaded: LoadedPack, z: Tensor, y: Tensor) -> Tensor:
         ).float()
     padding = (0, 0, 0, max(0, CLIMBERS - len(z)))
     return loaded.generator(F.pad(z, padding, value=1.0), F.pad(y, padding))[: len(z)].float()
+
+
+def near_of(loaded: LoadedPack, op: Near) -> Slope:
+    """The nearness of one picture to another, by CLIP and by pixels at every scale; one backward."""
+    device = loaded.device
+    with torch.inference_mode(False), torch.enable_grad():
+        z = torch.from_numpy(op.latents.z).to(device.place).requires_grad_()
+        y = loaded.embed(op.latents).float().detach().requires_grad_()
+        drawn = loaded.generator(z.to(device.dtype), y.to(device.dtype)).float()
+        wanted = F.interpolate(square(op.pixels).to(device.place), drawn.shape[-2:], mode="bilinear", antialias=True)
+        likeness = (loaded.scorer.encode_images(drawn)[0] * torch.from_numpy(op.embedding).to(device.place)).sum()
+        score = likeness - pyramid_distance(drawn, wanted)
+        to_z, to_y = torch.autograd.grad(score, (z, y))
+    return Slope(float(score), to_z[0].float().cpu().numpy(), to_y[0].float().cpu().numpy())
 
 
 def blend_of(loaded: LoadedPack, op: Blend) -> Blended:

@@ -188,11 +188,37 @@ class Climb:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slope:
-    """Reply to Climb: the mean cosine, and its gradient in z (dim_z,) and y (dim_y,)."""
+    """Reply to Climb and Near: the score (of Climb the mean cosine), and its gradient in z (dim_z,) and y (dim_y,)."""
 
     score: float
     z: Floats
     y: Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Near:
+    """How near ONE row's picture is to a picture (h, w, 3) that was handed in, and its gradient (reply: `Slope`).
+
+    `score` is the cosine to `embedding` (d,), that picture's own, less the distance over a pyramid of scales between
+    the drawn picture and its middle square (engine.pasting). Always in a launch of its own.
+    """
+
+    pack: str
+    latents: Latents
+    pixels: Pixels
+    embedding: Floats
+
+    @property
+    def rows(self) -> int:
+        return 1
+
+    @property
+    def rung(self) -> int:
+        return 1
+
+    @property
+    def key(self) -> Hashable:
+        return Near, self.pack
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -313,7 +339,7 @@ class Blended:
 
 
 Encode: TypeAlias = EncodeText | EncodeImages | EncodePicture | EncodePictureViews | EncodeViews
-Op: TypeAlias = Encode | Render | Paste | Climb | Blend | DrawTokens
+Op: TypeAlias = Encode | Render | Paste | Climb | Near | Blend | DrawTokens
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
@@ -52,6 +54,15 @@ def seam(picture: Tensor, back: Tensor, mask: Tensor) -> Tensor:
     right, down = _steps(picture - back)
     shown = (right.abs() * band[..., :, 1:]).sum() + (down.abs() * band[..., 1:, :]).sum()
     return shown / (2 * picture.shape[1] * band.sum() + 1e-6)
+
+
+def square(pixels: NDArray[np.uint8]) -> Tensor:
+    """The middle square of a picture (h, w, 3), as (1, 3, side, side) in [-1, 1]."""
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    cut = torch.from_numpy(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
+    return cut.permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def _steps(picture: Tensor) -> tuple[Tensor, Tensor]:

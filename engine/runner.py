@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.augment import augment, draw_views
-from engine.climbing import blend_of, paste_of, slopes_of, views_of
+from engine.climbing import blend_of, near_of, paste_of, slopes_of, views_of
 from engine.latents import Latents, LatentSpace
 from engine.loaded import GROUP, Device, LoadedPack, choose_device
 from engine.ops import (
@@ -32,6 +32,7 @@ from engine.ops import (
     EncodeText,
     EncodeViews,
     Launch,
+    Near,
     Op,
     Paste,
     Pixels,
@@ -41,6 +42,7 @@ from engine.ops import (
     Texts,
 )
 from engine.packs import Pack, pick
+from engine.pasting import square
 
 __all__ = ["Device", "LoadedPack", "ModelRunner", "choose_device"]
 
@@ -107,16 +109,7 @@ def _encode_images(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float1
 def _encode_picture(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float32]]:
     ops = [op for op in launch.ops if isinstance(op, EncodePicture)]
     clip = loaded.tower(ops[0].tower)
-    return [clip.encode_images(_square(op.pixels).to(loaded.device.place))[0].cpu().numpy() for op in ops]
-
-
-def _square(pixels: Pixels) -> Tensor:
-    """The middle square of a picture (h, w, 3), as (1, 3, side, side) in [-1, 1]."""
-    height, width, _ = pixels.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = torch.from_numpy(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
-    return square.permute(2, 0, 1)[None].float() / 127.5 - 1
+    return [clip.encode_images(square(op.pixels).to(loaded.device.place))[0].cpu().numpy() for op in ops]
 
 
 def _encode_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np.float16]]:
@@ -131,7 +124,7 @@ def _encode_picture_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np
 
 
 def _seen_often(loaded: LoadedPack, op: EncodePictureViews) -> NDArray[np.float16]:
-    picture = _square(op.pixels).to(loaded.device.place)
+    picture = square(op.pixels).to(loaded.device.place)
     draws = draw_views(op.seed, 0, op.rows).to(picture.device)
     embeddings = loaded.scorer.encode_images(augment(picture.expand(op.rows, -1, -1, -1), draws))
     found: NDArray[np.float16] = embeddings.half().cpu().numpy()
@@ -166,6 +159,10 @@ def _climb(loaded: LoadedPack, launch: Launch) -> list[Slope]:
     return slopes_of(loaded, [op for op in launch.ops if isinstance(op, Climb)], launch.rung)
 
 
+def _near(loaded: LoadedPack, launch: Launch) -> list[Slope]:
+    return [near_of(loaded, op) for op in launch.ops if isinstance(op, Near)]
+
+
 def _blend(loaded: LoadedPack, launch: Launch) -> list[Blended]:
     return [blend_of(loaded, op) for op in launch.ops if isinstance(op, Blend)]
 
@@ -179,6 +176,7 @@ COMPUTE: Mapping[type[Op], Callable[[LoadedPack, Launch], list[Any]]] = {
     Render: _render,
     Paste: _paste,
     Climb: _climb,
+    Near: _near,
     Blend: _blend,
     DrawTokens: _draw_tokens,
 }

@@ -236,13 +236,15 @@ class Service:
         return await asyncio.to_thread(compare, original, images, recipe, trace, self.images)
 
     async def _past(self, job: Job) -> Past:
-        picture = await asyncio.to_thread(self._picture, job.params.image) if job.params.image else None
+        image, begun = job.params.image, job.params.start
+        picture = await asyncio.to_thread(self._picture, image) if image else None
+        start = await asyncio.to_thread(self._picture, begun) if begun else None
         parent = await self.queue.get(job.parent) if job.parent else None
         if parent is None or job.params.method is not Method.RERANK:
-            return Past(picture=picture)
+            return Past(picture=picture, start=start)
         handed_in = parent.params.image
         theirs = await asyncio.to_thread(self._picture, handed_in) if handed_in else None
-        return Past(parent, tuple(await self.queue.candidates(parent.id)), picture, theirs)
+        return Past(parent, tuple(await self.queue.candidates(parent.id)), picture, theirs=theirs)
 
     def _picture(self, sha256: str) -> Pixels | None:
         """A picture that was handed in; None where it is gone."""

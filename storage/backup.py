@@ -25,6 +25,7 @@ DATABASE = "dreambot.db"
 REFERRED = """
 SELECT sha256 FROM image
 UNION SELECT json_extract(params, '$.image') FROM job WHERE json_extract(params, '$.image') IS NOT NULL
+UNION SELECT json_extract(params, '$.start') FROM job WHERE json_extract(params, '$.start') IS NOT NULL
 """  # kept pictures, and pictures that people handed in
 
 

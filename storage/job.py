@@ -135,7 +135,8 @@ class Params:
 
     `top_k` is None for the default: 10, at most half the pack's labels. `by` and nothing but `prompt`, `keep` matter to
     a rerank. No more than `candidates` pictures can be kept. `seed` is always known: whoever makes Params draws one
-    where the person gave none. `image` is the digest of a stored picture that is part of the target, beside the words.
+    where the person gave none. `image` is the digest of a stored picture that is part of the target, beside the words;
+    `start` is that of one from which fusedream's climb begins.
     `box` is where compose puts the first thing: centre x, centre y, width, height in unit coordinates; None: free.
     """
 
@@ -150,6 +151,7 @@ class Params:
     by: By = By.CLIP
     parity: Parity | None = None
     image: str | None = None
+    start: str | None = None
     box: tuple[float, ...] | None = None
     bank: bool = True  # candidates may come from the pack's bank; False: draws of the seed's own, as published
 
@@ -162,8 +164,12 @@ class Params:
             if self.method is not PARITY_METHOD[self.parity]:
                 wanted = PARITY_METHOD[self.parity]
                 raise UserError(f"parity {self.parity} belongs to the method {wanted}; this one is {self.method}.")
-        if self.image is not None and DIGEST.fullmatch(self.image) is None:
-            raise UserError("image is the sha256 of a stored picture, 64 hexadecimal digits.")
+        for name, value in (("image", self.image), ("start", self.start)):
+            if value is not None and DIGEST.fullmatch(value) is None:
+                raise UserError(f"{name} is the sha256 of a stored picture, 64 hexadecimal digits.")
+        if self.start is not None and (self.method is not Method.FUSEDREAM or self.parity is not None):
+            wanted = f"the method {Method.FUSEDREAM} without a parity"
+            raise UserError(f"To start from a picture belongs to {wanted}; this one is {self.parity or self.method}.")
         if self.box is not None:
             object.__setattr__(self, "box", check_box(self.box))
         for name, (low, high) in RANGES.items():

@@ -64,10 +64,11 @@ class Upkeep:
     @shielded
     async def _referred(self) -> set[str]:
         """Kept pictures, pictures that people handed in, and previews that a message may still show."""
-        handed_in = schema.job.c.params["image"].as_string()
+        handed_in = [schema.job.c.params[name].as_string() for name in ("image", "start")]
         shown = schema.event.c.data["preview"].as_string()
         async with self._db.read() as connection:
             found = set(await connection.scalars(select(schema.image.c.sha256)))
-            found |= set(await connection.scalars(select(handed_in).where(handed_in.is_not(None))))
+            for digest in handed_in:
+                found |= set(await connection.scalars(select(digest).where(digest.is_not(None))))
             progress = select(shown).where(schema.event.c.kind == Kind.PROGRESSED.value, shown.is_not(None))
             return found | set(await connection.scalars(progress))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from engine.methods.found import (
     Past,
     Picture,
     Way,
+    against,
     base_recipe,
     best_of,
     cosines,
@@ -75,7 +76,7 @@ def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
     judged = yield from encode_target(job, space, past, Tower.JUDGE)
     pixels: Pixels = yield Paste(space.pack, top.latents, top.box)
     drawn = [pixels] + ([(yield from render(space, top.latents.row(WHOLE)))] if asked.keep > 1 else [])
-    scored = [_against(c, target) for one in found for c in one.candidates]
+    scored = [against(c, target.embedding) for one in found for c in one.candidates]
     pictures = []
     for number, picture in enumerate(drawn, asked.draws):
         measured, candidate = yield from measure(space, number, picture, target, judged)
@@ -185,12 +186,6 @@ def measure(
         judge_score=candidate.judge_score,
     )
     return picture, candidate
-
-
-def _against(candidate: Candidate, target: Target) -> Candidate:
-    """A candidate of one thing, scored against the whole prompt, as every other score of the job."""
-    embedding = np.frombuffer(candidate.embedding or b"", dtype="<f2")[None]
-    return replace(candidate, clip_score=float(cosines(embedding, target.embedding)[0]))
 
 
 def _inside(box: NDArray[np.float64]) -> NDArray[np.float64]:

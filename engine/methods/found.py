@@ -46,12 +46,14 @@ class Found:
 class Past:
     """What a job needs of the store: the job it re-orders, with its candidates; a picture (h, w, 3) handed in.
 
-    `theirs`: the picture that was handed in with the job that is re-ordered.
+    `picture` is part of the target, from `start` the dream begins. `theirs`: the picture that was handed in with the
+    job that is re-ordered.
     """
 
     parent: Job | None = None
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
     picture: Pixels | None = field(default=None, repr=False)
+    start: Pixels | None = field(default=None, repr=False)
     theirs: Pixels | None = field(default=None, repr=False)
     state: bytes | None = field(default=None, repr=False)  # what an engine that died had saved of this very job
 
@@ -83,6 +85,12 @@ def published_space(params: Params, space: LatentSpace) -> LatentSpace:
     if params.parity is None:
         return space
     return replace(space, bank_size=0, clamp=CLAMP if params.parity is Parity.FUSEDREAM else None)
+
+
+def against(candidate: Candidate, text: Floats) -> Candidate:
+    """A candidate that was found by something else, scored against a job's whole target, as its others are."""
+    embedding = np.frombuffer(candidate.embedding or b"", dtype="<f2")[None]
+    return replace(candidate, clip_score=float(cosines(embedding, text)[0]))
 
 
 def encode_images(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.latents import Latents, LatentSpace
-from engine.methods import resume, search
+from engine.methods import inversion, resume, search
 from engine.methods.found import (
     CLAMP,
     VIEW_SEED,
@@ -25,6 +25,7 @@ from engine.methods.found import (
     Past,
     Picture,
     Way,
+    against,
     base_recipe,
     best_of,
     cosines,
@@ -37,7 +38,7 @@ from engine.methods.mixture import Adam, Mixture
 from engine.methods.target import Target, encode_target
 from engine.ops import Ask, Climb, EncodeViews, Floats, Preprocess, Progress, Saved, Slope, Tower, rung_for
 from engine.rng import rng_for
-from storage.job import Candidate, Job, Parity
+from storage.job import Candidate, Job, Params, Parity
 
 CHECK_SEED = 1  # of the fixed views
 SAVE = 5  # steps between two states that may be kept
@@ -83,7 +84,9 @@ def knobs(job: Job) -> Knobs:
 def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]:
     """All that decides the picture: the basis search's recipe, the steps, and every knob."""
     chosen = {name: list(k) if isinstance(k, tuple) else k for name, k in asdict(knobs(job)).items()}
-    return base_recipe(job, space) | search.drawn(job, space) | {"steps": job.params.steps, "fusedream": chosen}
+    begun = {"start": job.params.start, "inversion": [inversion.STEPS, *inversion.RATES]} if job.params.start else {}
+    drawn = search.drawn(job, space) | {"steps": job.params.steps, "fusedream": chosen}
+    return base_recipe(job, space) | drawn | begun
 
 
 def run(job: Job, space: LatentSpace, past: Past | None) -> Ask[Found]:
@@ -95,20 +98,48 @@ def turned(job: Job, space: LatentSpace, past: Past | None, knob: Knobs) -> Ask[
     """`run` with knobs as they are given: what an evaluation leaves out, it leaves out here."""
     asked, space = job.params, published_space(job.params, space)
     target = yield from encode_target(job, space, past)
-    scored = yield from search.score(job, space, target, total=asked.candidates + asked.steps)
-    bases = best_of(scored.ranks, knob.bases)
-    drawn = Latents.stacked([space.redraw(asked.seed, scored.candidates[i]) for i in bases])
-    mixture = start(job, space, drawn, knob)
+    scored, mixture, near = yield from begin(job, space, past, target, knob)
     saved = past.state if past else None
-    top = yield from climb(job, space, mixture, target.embedding, scored.candidates[bases[0]], knob, saved)
+    best = scored.candidates[scored.best]
+    top = yield from climb(job, space, mixture, target.embedding, best, knob, saved)
     embedding = yield from encode_images(space, top, rung_for(1))
     final = search.candidates(space, [asked.candidates], top.classes, embedding, target.embedding)[0]
     judged = yield from encode_target(job, space, past, Tower.JUDGE)
     picture = yield from measure(space, top, target, judged, final)
-    note = target.note or search.outside_note(space, scored.similarity)
+    note = target.note or near or search.outside_note(space, scored.similarity)
     if knob.report is not None:
         note = yield from reported(space, top, target, knob.report)
     return Found((picture,), search.measured([*scored.candidates, final], (picture,)), note)
+
+
+def begin(
+    job: Job, space: LatentSpace, past: Past | None, target: Target, knob: Knobs
+) -> Ask[tuple[search.Scored, Mixture, str | None]]:
+    """The candidates, the mixture to climb from, and a line on how near it is to the picture that was handed in."""
+    asked, total = job.params, before(job.params) + job.params.steps
+    if asked.start is None:
+        scored = yield from search.score(job, space, target, total=total)
+        return scored, start(job, space, _bases(job, space, scored, knob), knob), None
+    picture = yield from inversion.given(job, space, past)
+    scored = yield from inversion.candidates(job, space, picture, total)
+    mixture = start(job, space, _bases(job, space, scored, knob), knob)
+    mixture, near = yield from inversion.invert(job, space, mixture, picture, total)
+    scored.candidates = [against(candidate, target.embedding) for candidate in scored.candidates]
+    return (
+        scored,
+        mixture,
+        f"It began from your picture, as near as {space.pack} came to it (nearness {near:.2f} of 1).",
+    )
+
+
+def before(asked: Params) -> int:
+    """How much is done before the climb, of which every step counts one."""
+    return asked.candidates + (inversion.STEPS if asked.start else 0)
+
+
+def _bases(job: Job, space: LatentSpace, scored: search.Scored, knob: Knobs) -> Latents:
+    chosen = [scored.candidates[i] for i in best_of(scored.ranks, knob.bases)]
+    return Latents.stacked([space.redraw(job.params.seed, candidate) for candidate in chosen])
 
 
 def start(job: Job, space: LatentSpace, bases: Latents, knob: Knobs) -> Mixture:
@@ -133,7 +164,7 @@ def climb(
 
     With what an earlier run has `saved` it goes on from there, to the same bits.
     """
-    steps, seed = job.params.steps, job.params.seed
+    steps, seed, done = job.params.steps, job.params.seed, before(job.params)
     watch, adam = Watch(knob), Adam(knob.rates[0], knob.rates[2])
     begun = watch.resume(resume.from_bytes(saved, mixture, adam)) if saved else 0
     for step in range(begun, steps + 1):
@@ -141,9 +172,7 @@ def climb(
             break  # the published code returns the point before its last step
         watch.here = mixture.latents()
         if (yield from watch.look(space, text, step, last=step == steps)):
-            yield Progress(
-                job.params.candidates + step, job.params.candidates + steps, (yield from render(space, watch.top)), best
-            )
+            yield Progress(done + step, done + steps, (yield from render(space, watch.top)), best)
         if watch.over(step):
             break
         if step < steps:
@@ -154,7 +183,7 @@ def climb(
             adam.ascend(mixture, mixture.gradient(slope.z, slope.y), rate_at(step, steps, knob))
             if (step + 1) % SAVE == 0:
                 state = resume.to_bytes(watch.standing(step + 1), mixture, adam)
-                yield Saved(job.params.candidates + step, job.params.candidates + steps, state=state)
+                yield Saved(done + step, done + steps, state=state)
     return watch.top
 
 

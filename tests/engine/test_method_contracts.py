@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.methods import METHODS, Found, Past
@@ -13,6 +14,8 @@ from storage.job import Caller, Job, Method, Params, Parity, State
 from tests.contracts.methods import Case, MethodContract, Stage, end
 
 PUBLISHED = (Parity.CSC2516, Parity.CLIP_GEN)  # fusedream's own has the tests of test_fusedream, at fifty views a step
+FROM = "fusedream from a picture"
+PICTURE = np.arange(20 * 24 * 3, dtype=np.uint8).reshape(20, 24, 3)
 
 
 def job(number: int, **params: Any) -> Job:
@@ -40,6 +43,7 @@ def cases(stage: Stage) -> Mapping[str, Case]:
         Method.CLIPGEN: Case(job(4, method=Method.CLIPGEN)),
         Method.RERANK: Case(job(5, method=Method.RERANK, prompt="a barn"), earlier),
         Parity.CSC2516: Case(job(6, parity=Parity.CSC2516)),
+        FROM: Case(job(8, method=Method.FUSEDREAM, start="0" * 64), Past(start=PICTURE)),
         Parity.CLIP_GEN: Case(job(7, method=Method.CLIPGEN, parity=Parity.CLIP_GEN)),
     }
     return {str(name): case for name, case in made.items()}
@@ -54,7 +58,7 @@ def crowd(stage: Stage, cases: Mapping[str, Case]) -> Mapping[str, Found]:
 class TestMethods(MethodContract):
     """Every method keeps the contract."""
 
-    @pytest.fixture(params=[str(name) for name in (*METHODS, *PUBLISHED)])
+    @pytest.fixture(params=[str(name) for name in (*METHODS, *PUBLISHED, FROM)])
     def case(self, cases: Mapping[str, Case], request: pytest.FixtureRequest) -> Case:
         """The method under test."""
         return cases[request.param]
