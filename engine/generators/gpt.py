@@ -235,7 +235,7 @@ def load(
     masks = {key: mask for key, mask in checkpoint.weights.items() if MASK.fullmatch(key)}
     weights = {key: weight for key, weight in checkpoint.weights.items() if key not in masks}
     size = size_of(checkpoint, heads)
-    Checkpoint(checkpoint.name, weights).check(published(size))
+    Checkpoint(checkpoint.name, weights, checkpoint.changed).check(published(size))
     for key, mask in masks.items():
         _check_mask(mask, size.length, f"{checkpoint.name}: weight {key!r}")
     return build(partial(GPT, size), weights).to(device, dtype)

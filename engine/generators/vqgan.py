@@ -247,7 +247,7 @@ def load(
     checkpoint, shape = Checkpoint.open(source), shape or Shape.from_metadata(header)
     encodes = not header.items() >= DECODER_ONLY.items()
     weights = {key: weight for key, weight in checkpoint.weights.items() if not key.startswith(UNUSED)}
-    Checkpoint(checkpoint.name, weights).check(published(shape, encodes=encodes))
+    Checkpoint(checkpoint.name, weights, checkpoint.changed).check(published(shape, encodes=encodes))
     return build(partial(VQGAN, shape, encodes=encodes), weights).to(device, dtype)
 
 

@@ -147,12 +147,22 @@ def test_a_parity_brings_its_own_defaults() -> None:
         ("dog", {"parity": "nosuch"}, "parity is one of csc2516, fusedream"),
         ("dog", {"parity": "fusedream", "method": "search"}, "parity fusedream belongs to the method fusedream"),
         ("dog", {"image": "cat.png"}, "sha256 of a stored picture"),
+        ("dog", {"from": "cat.png"}, "from is a file in the terminal, an attachment in a chat, or the sha256"),
+        ("dog", {"from": "0" * 64, "method": "search"}, "belongs to the method fusedream"),
+        ("dog", {"from": "0" * 64, "parity": "fusedream"}, "fusedream without a parity"),
     ],
 )
 def test_what_is_written_wrong_is_refused(prompt: str, options: dict[str, str], said: str) -> None:
     """A prompt that is not written as prompts are, a parity of another method, an image that is none."""
     with pytest.raises(UserError, match=said):
         arguments.dream(prompt, options)
+
+
+def test_a_picture_to_start_from_brings_its_method() -> None:
+    """`--from` means fusedream, the one method that can, and the picture stays with a new seed and new words."""
+    params = arguments.dream("dog", {"from": "0" * 64})
+    assert (params.method, params.start) == (Method.FUSEDREAM, "0" * 64)
+    assert arguments.anew(params, "cat").start == params.start
 
 
 def test_other_words_leave_the_picture_behind() -> None:

@@ -134,5 +134,7 @@ def test_a_file_that_cannot_be_read_is_said(images: ImageStore, tmp_path: Path) 
     """The option is named with the reason."""
     with pytest.raises(UserError, match=r"--image names a file .* No such file"):
         hand_in_file(tmp_path / "none.png", images)
+    with pytest.raises(UserError, match=r"--from names a file .* No such file"):
+        hand_in_file(tmp_path / "none.png", images, "--from")
     (tmp_path / "red.png").write_bytes(file())
     assert images.read(hand_in_file(tmp_path / "red.png", images)) is not None

@@ -17,6 +17,7 @@ from bot.phrases import Phrases
 from bot.settings import BotSettings
 from bot.store import Store
 from storage.errors import UserError
+from storage.job import Method
 from tests.bot.test_commands import ADA, BOB, dream, dreamt
 from tests.fakes.engine import FakeEngine
 
@@ -38,6 +39,9 @@ async def test_own_defaults_stand_in_for_what_is_not_given(phrases: Phrases, com
     ):
         params = (await commands.job(str((await phrases.answer(caller, line)).job))).params
         assert (params.keep, params.candidates) == expected, line
+    await phrases.answer(ADA, "/settings --method search")
+    params = (await commands.job(str((await phrases.answer(ADA, f"/dream a lemon --from {'0' * 64}")).job))).params
+    assert (params.method, params.keep) == (Method.FUSEDREAM, 3)  # the one method that starts from a picture
     card = await phrases.answer(ADA, "/settings --keep none")
     assert card.rows == ({"method": None, "pack": None, "keep": None, "candidates": 40, "steps": None},)
     assert card.private

@@ -12,7 +12,7 @@ from storage.backup import Backup, back_up
 from storage.database import Database, sqlite_connection
 from storage.errors import StorageError, UserError
 from storage.images import ImageStore
-from storage.job import State
+from storage.job import Method, State
 from storage.queue import Queue
 from storage.settings import StoreSettings
 from tests.factories import make_image, make_params, make_request, make_result
@@ -74,12 +74,13 @@ async def serve(copy: Backup, done: list[str], waiting: str) -> None:
 
 @on_sqlite
 async def test_handed_in_pictures_are_kept(queue: Queue, settings: StoreSettings, tmp_path: Path) -> None:
-    """A picture that a waiting dream needs is part of a backup."""
-    sha256 = ImageStore(settings.images).put(b"a photograph")
-    await queue.submit(make_request(params=make_params(image=sha256)))
+    """A picture that a waiting dream needs, as its target or to start from, is part of a backup."""
+    aim, start = (ImageStore(settings.images).put(content) for content in (b"a photograph", b"another"))
+    await queue.submit(make_request(params=make_params(image=aim, start=start, method=Method.FUSEDREAM)))
     copy = back_up(settings, tmp_path / "backup")
-    assert (copy.jobs, copy.pictures) == (1, 1)
-    assert ImageStore(tmp_path / "backup" / "images").read(sha256) == b"a photograph"
+    assert (copy.jobs, copy.pictures) == (1, 2)
+    kept = ImageStore(tmp_path / "backup" / "images")
+    assert (kept.read(aim), kept.read(start)) == (b"a photograph", b"another")
 
 
 @on_sqlite

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from storage.database import Database
 from storage.images import DAY_S, ImageStore
-from storage.job import Withdrawn
+from storage.job import Method, Withdrawn
 from storage.queue import Queue
 from storage.settings import StoreSettings
 from storage.upkeep import Upkeep
@@ -42,17 +42,18 @@ def test_never_a_picture_that_is_referred_to(found: Sequence[tuple[bool, float]]
 async def test_every_kind_of_reference_counts(queue: Queue, db: Database, settings: StoreSettings) -> None:
     """Kept pictures, handed-in ones and previews survive a collection; a lone file does not."""
     images = ImageStore(settings.images)
-    kept, handed_in, shown, lone = (images.put(name) for name in (b"kept", b"handed in", b"shown", b"lone"))
+    names = (b"kept", b"handed in", b"begun from", b"shown", b"lone")
+    kept, handed_in, start, shown, lone = (images.put(name) for name in names)
     await queue.submit(make_request())
     (job,) = await queue.claim("engine", 1)
     await queue.complete(job, make_result(images=(make_image(sha256=kept),)))
-    await queue.submit(make_request(params=make_params(image=handed_in)))
+    await queue.submit(make_request(params=make_params(image=handed_in, start=start, method=Method.FUSEDREAM)))
     (job,) = await queue.claim("engine", 1)
     await queue.progress(job, 1, 2, shown, 0.1)
-    for name in (kept, handed_in, shown, lone):
+    for name in (kept, handed_in, start, shown, lone):
         os.utime(images.path(name), (1.0, 1.0))
     assert await Upkeep(db, images).collect() == 1
-    assert [images.read(name) is not None for name in (kept, handed_in, shown, lone)] == [True, True, True, False]
+    assert [images.read(name) is not None for name in (kept, handed_in, start, shown, lone)] == [True] * 4 + [False]
 
 
 async def test_an_old_file_that_is_found_again_is_young(db: Database, settings: StoreSettings) -> None:

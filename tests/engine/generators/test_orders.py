@@ -14,10 +14,14 @@ from torch import Tensor
 from engine.convert import check, convert, rewrite
 from engine.errors import BadWeights, PullFailed
 from engine.generators import LAYOUTS
+from engine.generators.gpt import GPT
+from engine.generators.gpt import load as load_gpt
 from engine.generators.layout import channels_first, channels_last
+from engine.generators.vqgan import VQGAN
+from engine.generators.vqgan import load as load_vqgan
 from engine.marks import FIELD, changed
 from engine.weights import WeightFile, sha256_of
-from tests.engine.generators import test_biggan, test_biggan_deep, test_sagan
+from tests.engine.generators import test_biggan, test_biggan_deep, test_gpt, test_sagan, test_vqgan
 
 Weights = dict[str, Tensor]
 
@@ -141,3 +145,20 @@ def test_putting_right_undoes_what_was_moved() -> None:
     for rows in (torch.arange(96.0).view(48, 2), torch.arange(48.0)):
         assert torch.equal(channels_first(channels_last(rows)), rows)
         assert not torch.equal(channels_last(rows), rows)
+
+
+def test_clip_gens_networks_name_it_too(tmp_path: Path) -> None:
+    """Of the decoder and of the GPT: a weight that is not what was converted is named when the file is loaded."""
+    torch.manual_seed(0)
+    loads: dict[str, tuple[torch.nn.Module, str, Callable[[Path], object]]] = {
+        "vqgan": (VQGAN(test_vqgan.TINY), "decoder.conv_in.weight", lambda p: load_vqgan(p, shape=test_vqgan.TINY)),
+        "gpt": (GPT(test_gpt.TINY), "tok_emb.weight", lambda p: load_gpt(p, heads=test_gpt.TINY.heads)),
+    }
+    for name, (network, key, load) in loads.items():
+        torch.save(network.state_dict(), tmp_path / name)
+        path = tmp_path / f"{name}.safetensors"
+        rewrite(tmp_path / name, path, None)
+        load(path)
+        respoil(path, key, lambda weight: weight.flip(0))
+        with pytest.raises(ValueError, match=f"weight '{key}' is not what was converted"):
+            load(path)
