@@ -164,8 +164,8 @@ class Params:
             if self.method is not PARITY_METHOD[self.parity]:
                 wanted = PARITY_METHOD[self.parity]
                 raise UserError(f"parity {self.parity} belongs to the method {wanted}; this one is {self.method}.")
-        for name, value in (("image", self.image), ("start", self.start)):
-            if value is not None and DIGEST.fullmatch(value) is None:
+        for name, digest in (("image", self.image), ("start", self.start)):
+            if digest is not None and DIGEST.fullmatch(digest) is None:
                 raise UserError(f"{name} is the sha256 of a stored picture, 64 hexadecimal digits.")
         if self.start is not None and (self.method is not Method.FUSEDREAM or self.parity is not None):
             wanted = f"the method {Method.FUSEDREAM} without a parity"

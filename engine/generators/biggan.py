@@ -161,7 +161,8 @@ def orders(shape: Shape) -> dict[str, tuple[Order, ...]]:
     """The weights whose shapes do not say how they lie: the first map's rows, and what stands first in a condition."""
     condition = inputs("y", "z", shape.chunk)
     linear = [key for key in published(shape) if key.endswith((".gain.weight", ".bias.weight"))]
-    return {"linear.weight": (NCHW,), "linear.bias": (NCHW,)} | dict.fromkeys(linear, (condition,))
+    first: dict[str, tuple[Order, ...]] = {"linear.weight": (NCHW,), "linear.bias": (NCHW,)}
+    return first | dict.fromkeys(linear, (condition,))
 
 
 def _layer(name: str, *shape: int, bias: bool = True) -> dict[str, tuple[int, ...]]:

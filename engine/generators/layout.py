@@ -120,12 +120,12 @@ class Checkpoint:
 
 def channels_last(weight: Tensor) -> Tensor:
     """Rows of a first layer from NCHW order to NHWC."""
-    return weight.unflatten(0, (-1, CELLS)).movedim(0, 1).flatten(0, 1)
+    return weight.reshape(-1, CELLS, *weight.shape[1:]).movedim(0, 1).flatten(0, 1)
 
 
 def channels_first(weight: Tensor) -> Tensor:
     """And from NHWC order to NCHW."""
-    return weight.unflatten(0, (CELLS, -1)).movedim(0, 1).flatten(0, 1)
+    return weight.reshape(CELLS, -1, *weight.shape[1:]).movedim(0, 1).flatten(0, 1)
 
 
 NHWC = Order("in NHWC order", "in NCHW order", channels_last)
