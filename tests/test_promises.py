@@ -1,4 +1,4 @@
-"""The pages in deploy/ name tests; each of them exists. And what is promised by having no code has none."""
+"""Pages name tests; each of them exists. And what is promised by having no code has none."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from tests.readme_map import ROOT
 
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PAGE = (ROOT / "deploy" / "SECURITY.md").read_text(encoding="utf-8")
+PLAN = (ROOT / "tests" / "engine" / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_named_test_exists() -> None:
+@pytest.mark.parametrize("page", [PAGE, PLAN], ids=["SECURITY.md", "tests/engine/README.md"])
+def test_every_named_test_exists(page: str) -> None:
     """A row whose test was renamed or removed is found."""
     missing = []
-    for path, name in NAMED.findall(PAGE):
+    for path, name in NAMED.findall(page):
         file = ROOT / path
         tree = ast.parse(file.read_text(encoding="utf-8")) if file.is_file() else ast.Module([], [])
         functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -32,6 +34,13 @@ def test_every_control_and_every_lesson_has_a_row_with_a_test(sign: str, count: 
     assert [int(number) for number in rows] == list(range(1, count + 1))
     for row in re.findall(rf"^\| {sign}\d+[. |].*$", PAGE, re.MULTILINE):
         assert NAMED.search(row) or "none yet" in row, row
+
+
+def test_every_point_of_the_plan_without_weights_has_a_test() -> None:
+    """Nine points, a to i."""
+    rows = re.findall(r"^\| ([a-i])\. .*$", PLAN, re.MULTILINE)
+    assert "".join(rows) == "abcdefghi"
+    assert all(NAMED.search(row) for row in re.findall(r"^\| [a-i]\. .*$", PLAN, re.MULTILINE))
 
 
 def test_no_url_is_taken_from_a_person() -> None:

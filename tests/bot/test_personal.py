@@ -42,6 +42,7 @@ async def test_own_defaults_stand_in_for_what_is_not_given(phrases: Phrases, com
     await phrases.answer(ADA, "/settings --method search")
     params = (await commands.job(str((await phrases.answer(ADA, f"/dream a lemon --from {'0' * 64}")).job))).params
     assert (params.method, params.keep) == (Method.FUSEDREAM, 3)  # the one method that starts from a picture
+    await phrases.answer(ADA, "/settings --method none")
     card = await phrases.answer(ADA, "/settings --keep none")
     assert card.rows == ({"method": None, "pack": None, "keep": None, "candidates": 40, "steps": None},)
     assert card.private
