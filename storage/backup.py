@@ -19,14 +19,14 @@ from pathlib import Path
 from storage.database import sqlite_connection
 from storage.errors import StorageError, UserError
 from storage.images import ImageStore
+from storage.job import HANDED_IN
 from storage.settings import FILE, StoreSettings
 
 DATABASE = "dreambot.db"
-REFERRED = """
-SELECT sha256 FROM image
-UNION SELECT json_extract(params, '$.image') FROM job WHERE json_extract(params, '$.image') IS NOT NULL
-UNION SELECT json_extract(params, '$.start') FROM job WHERE json_extract(params, '$.start') IS NOT NULL
-"""  # kept pictures, and pictures that people handed in
+REFERRED = "SELECT sha256 FROM image" + "".join(
+    f" UNION SELECT json_extract(params, '$.{name}') FROM job WHERE json_extract(params, '$.{name}') IS NOT NULL"
+    for name in HANDED_IN
+)  # kept pictures, and pictures that people handed in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ BOX_WORDS = (
     "box is the centre x, centre y, width and height of a box within the picture, from 0 to 1, no side below 0.1,"
     " as in 0.3,0.6,0.5,0.5."
 )
+HANDED_IN = ("image", "start")  # params that are digests of pictures that people handed in
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_SEED = 2**32 - 1
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -164,7 +165,8 @@ class Params:
             if self.method is not PARITY_METHOD[self.parity]:
                 wanted = PARITY_METHOD[self.parity]
                 raise UserError(f"parity {self.parity} belongs to the method {wanted}; this one is {self.method}.")
-        for name, digest in (("image", self.image), ("start", self.start)):
+        for name in HANDED_IN:
+            digest = getattr(self, name)
             if digest is not None and DIGEST.fullmatch(digest) is None:
                 raise UserError(f"{name} is the sha256 of a stored picture, 64 hexadecimal digits.")
         if self.start is not None and (self.method is not Method.FUSEDREAM or self.parity is not None):

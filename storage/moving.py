@@ -23,7 +23,7 @@ from storage import postgres, schema, session, sqlite
 from storage.dialects import upsert
 from storage.errors import StorageError, UserError
 from storage.images import ImageStore
-from storage.job import State
+from storage.job import HANDED_IN, State
 from storage.session import finite
 
 if TYPE_CHECKING:
@@ -176,9 +176,10 @@ async def _known(new: AsyncConnection, table: Table, rows: Sequence[Row[Any]]) -
 
 async def _pictures(old: AsyncConnection, have: ImageStore, images: ImageStore) -> Moved:
     """Every picture that a job refers to, read back from where it is to be."""
-    handed_in = schema.job.c.params["image"].as_string()
     digests = set(await old.scalars(select(schema.image.c.sha256)))
-    digests |= set(await old.scalars(select(handed_in).where(handed_in.is_not(None))))
+    for name in HANDED_IN:
+        handed_in = schema.job.c.params[name].as_string()
+        digests |= set(await old.scalars(select(handed_in).where(handed_in.is_not(None))))
     whole, count = hashlib.sha256(), 0
     for sha256 in sorted(digests):
         content = have.read(sha256)

@@ -15,7 +15,7 @@ from storage import schema
 from storage.database import Database, shielded
 from storage.events import Kind
 from storage.images import DAY_S, ImageStore
-from storage.job import State, Withdrawn
+from storage.job import HANDED_IN, State, Withdrawn
 from storage.withdrawals import strip, withdraw
 
 BY = "retention"
@@ -64,7 +64,7 @@ class Upkeep:
     @shielded
     async def _referred(self) -> set[str]:
         """Kept pictures, pictures that people handed in, and previews that a message may still show."""
-        handed_in = [schema.job.c.params[name].as_string() for name in ("image", "start")]
+        handed_in = [schema.job.c.params[name].as_string() for name in HANDED_IN]
         shown = schema.event.c.data["preview"].as_string()
         async with self._db.read() as connection:
             found = set(await connection.scalars(select(schema.image.c.sha256)))
