@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.catalog import Folders
 from engine.evaluate import tables
@@ -33,14 +34,8 @@ def evaluate(settings: EngineSettings, folders: Folders, chosen: argparse.Namesp
     asked = prompts(chosen.prompts)
     ways = _ways(pack, chosen)
     device = choose_device(settings)
-    header = {"pack": pack.digest, "scorer": pack.scorer.digest, "judge": pack.judge.digest}
-    runner = ModelRunner({pack.name: pack}, device, folders.cache)
-    bench = Bench(runner, pack.name)
-    header |= {"candidates": chosen.candidates, "steps": chosen.steps, "bank": bench.space.bank_size}
-    try:
-        results = Results(chosen.out / "trials.jsonl", header | device.trace)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    bench = Bench(ModelRunner({pack.name: pack}, device, folders.cache), pack.name)
+    results = _results(chosen, pack, {"bank": bench.space.bank_size} | device.trace)
     _run(bench, plan(asked, chosen.seeds, ways), results, chosen.candidates)
     try:
         real = look_at(pack, device, asked)
@@ -49,6 +44,16 @@ def evaluate(settings: EngineSettings, folders: Folders, chosen: argparse.Namesp
         _say(f"{error} Figures beside photographs are left out.")
     _show(results, real, chosen.table, chosen.out, as_json=chosen.json)
     return 0
+
+
+def _results(chosen: argparse.Namespace, pack: Pack, trace: Mapping[str, Any]) -> Results:
+    """The file of rows; UserError where it was made with other settings."""
+    header = {"pack": pack.digest, "scorer": pack.scorer.digest, "judge": pack.judge.digest}
+    asked = {"candidates": chosen.candidates, "steps": chosen.steps}
+    try:
+        return Results(chosen.out / "trials.jsonl", header | asked | dict(trace))
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _ways(pack: Pack, chosen: argparse.Namespace) -> tuple[Way, ...]:
