@@ -2,7 +2,7 @@
 
 It knows the key layout of `BigGAN-PyTorch`, with one set of batch statistics, that of truncation 1. What may be left
 out is left out at load without changing a pixel: the power iteration of every forward, the shortcut's 1x1 convolution
-of doubled pixels, the statistics apart from the gain.
+of doubled pixels, the statistics apart from the gain, and most products of a 3x3 convolution of doubled pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.generators.attention import Attention
+from engine.generators.doubling import DoubledConv
 from engine.generators.layout import NCHW, Checkpoint, Order, Source, build, fold_iterated, inputs
 
 EPS = 1e-4  # of the TF-Hub model and the converter; FuseDream builds its generator with 1e-5 (gnobitab/FuseDream)
@@ -78,13 +79,13 @@ class Block(nn.Module):
     def __init__(self, into: int, out: int, shape: Shape) -> None:
         super().__init__()
         self.bn1, self.bn2 = Norm(into, shape), Norm(out, shape)
-        self.conv1 = nn.Conv2d(into, out, 3, padding=1)
+        self.conv1 = DoubledConv(into, out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.conv_sc = nn.Conv2d(into, out, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(n, into, h, h) to (n, out, 2h, 2h)."""
-        h = self.conv1(_double(self.bn1(x, condition)))
+        h = self.conv1(self.bn1(x, condition))
         out: Tensor = self.conv2(self.bn2(h, condition))
         return out + _double(self.conv_sc(x))
 
