@@ -170,8 +170,10 @@ class Params:
             if digest is not None and DIGEST.fullmatch(digest) is None:
                 raise UserError(f"{name} is the sha256 of a stored picture, 64 hexadecimal digits.")
         if self.start is not None and (self.method is not Method.FUSEDREAM or self.parity is not None):
-            wanted = f"the method {Method.FUSEDREAM} without a parity"
-            raise UserError(f"To start from a picture belongs to {wanted}; this one is {self.parity or self.method}.")
+            raise UserError(
+                f"To start from a picture belongs to the method {Method.FUSEDREAM} without a parity;"
+                f" this one is {self.parity or self.method}."
+            )
         if self.box is not None:
             object.__setattr__(self, "box", check_box(self.box))
         for name, (low, high) in RANGES.items():

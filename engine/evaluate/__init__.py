@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--steps", type=int, default=150, help="of a climb, at most")
     parser.add_argument("--table", choices=TABLES, default="methods")
-    parser.add_argument("--ways", default="", help="only ways whose names begin with one of these, comma between")
+    parser.add_argument("--ways", default="", help="only these ways, or all that begin so, comma between")
     parser.add_argument(
         "--out", type=Path, default=Path("evaluation"), help="the folder of results; a run goes on there"
     )

@@ -64,8 +64,10 @@ def _ways(pack: Pack, chosen: argparse.Namespace) -> tuple[Way, ...]:
         ways = pair_ways(chosen.steps) if chosen.prompts == "pairs" else method_ways(labels, chosen.steps)
     if not chosen.ways:
         return ways
-    starts = tuple(word.strip() for word in chosen.ways.split(","))
-    some = tuple(way for way in ways if way.name.startswith(starts))
+    words, names = [word.strip() for word in chosen.ways.split(",")], {way.name for way in ways}
+    some = tuple(
+        w for w in ways if any(w.name == word or (word not in names and w.name.startswith(word)) for word in words)
+    )
     if not some:
         raise UserError(f"ways begin with one of {', '.join(way.name for way in ways)}; {chosen.ways!r} fits none.")
     return some

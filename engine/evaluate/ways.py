@@ -26,25 +26,31 @@ def method_ways(labels: int, steps: int) -> tuple[Way, ...]:
 def pair_ways(steps: int) -> tuple[Way, ...]:
     """For prompts of two things: both pasted into one picture and climbed, only pasted, and not composed at all."""
     compose = _climbing(Way("compose", Method.COMPOSE), {"steps": steps})
-    pasted = Way("compose, only pasted", Method.COMPOSE, {"steps": 1})
-    return (SEARCH, compose, pasted, replace(_climbing(FUSEDREAM, {"steps": steps}), name="no composition: fusedream"))
+    pasted = Way("compose without climbing", Method.COMPOSE, {"steps": 1})
+    return (
+        SEARCH,
+        compose,
+        pasted,
+        replace(_climbing(FUSEDREAM, {"steps": steps}), name="fusedream without composition"),
+    )
 
 
 def ablations(labels: int) -> tuple[Way, ...]:
     """FuseDream with one part left out: AugCLIP, basis search, over-parameterisation, our start at the best basis.
 
-    Without basis search its bases are the first five draws, by the label prior still; `any label`: without that, too.
+    Without basis search its bases are the first five draws, by the label prior still; or by none.
     """
     without: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "no AugCLIP": ({}, {"views": 0}),
-        "no basis search": ({"candidates": 5, "keep": 5, "top_k": labels}, {"bases": 5}),
-        "no over-parameterisation": ({}, {"bases": 1}),
-        "no basis search, any label": ({"candidates": 5, "keep": 5, "parity": Parity.FUSEDREAM}, {"bases": 5}),
-        "published start": ({}, {"head_start": None}),
+        "without AugCLIP": ({}, {"views": 0}),
+        "without basis search": ({"candidates": 5, "keep": 5, "top_k": labels}, {"bases": 5}),
+        "without over-parameterisation": ({}, {"bases": 1}),
+        "without basis search and label prior": (
+            {"candidates": 5, "keep": 5, "parity": Parity.FUSEDREAM},
+            {"bases": 5},
+        ),
+        "from the published start": ({}, {"head_start": None}),
     }
-    return tuple(
-        Way(f"fusedream, {name}", Method.FUSEDREAM, params, knobs) for name, (params, knobs) in without.items()
-    )
+    return tuple(Way(f"fusedream {name}", Method.FUSEDREAM, params, knobs) for name, (params, knobs) in without.items())
 
 
 def _climbing(way: Way, params: Mapping[str, Any]) -> Way:

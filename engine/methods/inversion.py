@@ -19,7 +19,7 @@ from engine.ops import Ask, EncodePicture, Near, Pixels, Progress, Slope
 from storage.errors import UserError
 from storage.job import Job
 
-STEPS, RATES = 100, (0.05, 0.1)  # of the mixed codes, and of what mixes them
+STEPS, RATES = 100, (0.1, 0.2)  # of the mixed codes, and of what mixes them
 SHOW = 25  # steps between two words on how far it is
 
 

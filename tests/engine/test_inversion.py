@@ -86,10 +86,10 @@ def test_the_climb_begins_near_the_picture(
 def test_another_picture_is_another_dream(
     finish: Finish, make_job: MakeJob, drawn: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipe holds the picture and how it was inverted; a dream without one has neither."""
-    monkeypatch.setattr(inversion, "STEPS", 5)
+    """From a picture and from its negative, with one seed, come two dreams, and the note says how near each began."""
+    monkeypatch.setattr(inversion, "STEPS", 20)
     job = make_job(method=Method.FUSEDREAM, start=DIGEST, steps=2)
-    one, two = (finish(job, past=Past(start=pixels))["aaaaaa"].what for pixels in (drawn, drawn[::-1].copy()))
+    one, two = (finish(job, past=Past(start=pixels))["aaaaaa"].what for pixels in (drawn, 255 - drawn))
     assert isinstance(one, Found)
     assert isinstance(two, Found)
     assert (one.pictures[0].pixels != two.pictures[0].pixels).any()  # type: ignore[union-attr]

@@ -10,12 +10,13 @@ import pytest
 from engine.catalog import Folders
 from engine.evaluate import add_arguments, tables
 from engine.evaluate.bench import Bench, Watch
-from engine.evaluate.command import evaluate
+from engine.evaluate.command import _ways, evaluate
 from engine.evaluate.plots import draw
 from engine.evaluate.results import Results
 from engine.evaluate.trials import HELD, Prompt, Trial, Way, plan, prompts, search_ways
 from engine.evaluate.ways import ablations, method_ways, pair_ways
 from engine.methods import METHODS
+from engine.packs import find_packs
 from engine.runner import ModelRunner
 from engine.settings import EngineSettings
 from engine.training.vocabulary import load_prompts
@@ -130,6 +131,10 @@ def test_the_command_runs_what_is_missing_and_prints_a_table(
     assert "8 of 8: published search k=1, seed 1, a barn" in first.err
     assert evaluate(settings, folders, chosen) == 0
     assert " of " not in capsys.readouterr().err
+    chosen.ways = "published search k=1, dance"  # a whole name is that way alone, k=10 is another
+    assert [way.name for way in _ways(find_packs(tiny_folder)["tiny"], chosen)] == ["published search k=1"]
+    chosen.ways = "fusedream w"
+    assert len(_ways(find_packs(tiny_folder)["tiny"], chosen)) == 4
     chosen.ways = "dance"
     with pytest.raises(UserError, match="ways begin with one of"):
         evaluate(settings, folders, chosen)
