@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import secrets
 
-from storage.errors import DreambotError, StorageError, StoreBusy, StoreFull
+from storage.errors import DreambotError, StorageError, StoreBusy, StoreFull, StoreMoved
 
 log = logging.getLogger(__name__)
 
-SHOWN = (StoreBusy, StoreFull)  # ours, but the person can wait or make room
+SHOWN = (StoreBusy, StoreFull, StoreMoved)  # ours, but the person can wait, make room or look there
 
 
 def sentence(error: BaseException) -> str:

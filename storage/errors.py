@@ -7,6 +7,7 @@
         │   └── StoreLost    the connection to it was lost, and nothing of the call was stored
         ├── StoreFull        no room on the disk
         ├── StoreBroken      the disk or the file is not to be trusted; the process must end
+        ├── StoreMoved       it was moved elsewhere and takes nothing more; shown to the person, too
         └── LostClaim        the job is no longer ours: it was rescued, or cancelled
 
 A class's docstring is its default message.
@@ -46,6 +47,10 @@ class StoreFull(StorageError):
 
 class StoreBroken(StorageError):
     """The database could not be read or written; this process must not go on."""
+
+
+class StoreMoved(StorageError):
+    """This store has moved; set DREAMBOT_STORE to where it is."""
 
 
 class LostClaim(StorageError):

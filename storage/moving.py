@@ -195,7 +195,7 @@ async def _pictures(old: AsyncConnection, have: ImageStore, images: ImageStore) 
 
 async def _shut(old: AsyncConnection, place: str) -> None:
     """From now on every change of the old file is refused, and says where the store is."""
-    said = f"this store has moved to {place}: set DREAMBOT_STORE".replace("'", "''")
+    said = f"{sqlite.MOVED}{place}; set DREAMBOT_STORE to it.".replace("'", "''")
     for table in schema.metadata.sorted_tables:
         for change in ("INSERT", "UPDATE", "DELETE"):
             await old.exec_driver_sql(

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from storage import is_wal_safe
-from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull
+from storage.errors import StorageError, StoreBroken, StoreBusy, StoreFull, StoreMoved
 
 if TYPE_CHECKING:  # pydantic takes longer to import than a store takes to open
     from storage.settings import StoreSettings
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # pydantic takes longer to import than a store takes to open
 log = logging.getLogger(__name__)
 
 READERS = 4
+MOVED = "this store has moved to "  # what the triggers of a moved store say
 SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL = 5, 6, 10, 11, 13
 
 
@@ -106,6 +107,8 @@ def translated(error: Exception) -> StorageError:
             return StoreFull()
         case code if code in (SQLITE_IOERR, SQLITE_CORRUPT):
             return StoreBroken(f"The store failed: {why}")
+        case _ if MOVED in str(why):
+            return StoreMoved(MOVED.capitalize() + str(why).partition(MOVED)[2])
         case _:
             return StorageError(f"The store refused: {why}")
 

@@ -15,7 +15,7 @@ import pytest
 
 from storage import moving, postgres, schema
 from storage.database import Database
-from storage.errors import StorageError, UserError
+from storage.errors import StorageError, StoreMoved, UserError
 from storage.images import ImageStore
 from storage.job import Job
 from storage.moving import Moved, move
@@ -85,7 +85,7 @@ async def test_everything_is_there(source: StoreSettings, target: StoreSettings)
         assert (claimed.caller.user, claimed.again_of) == ("late", done[0].id)
         fresh = await after.submit(make_request("ada"))
         assert (await after.submit(make_request("u0", event_key="k:0"))).id == done[0].id
-        with pytest.raises(StorageError, match=r"moved to .*: set DREAMBOT_STORE"):
+        with pytest.raises(StoreMoved, match=r"^This store has moved to .*; set DREAMBOT_STORE to it\.$"):
             await before.submit(make_request())
         assert (await after.get(fresh.id)) is not None
     with pytest.raises(UserError, match=r"was moved to .* before"):
