@@ -22,22 +22,24 @@ def queue_card(standings: Sequence[Standing], *, engine: bool, paused: bool, gui
         "" if standings else "Nothing waits and nothing runs.",
     ]
     guilds = guilds and len({(s.job.caller.surface, s.job.caller.guild) for s in standings}) > 1
+    engines = len({s.engine for s in standings if s.engine}) > 1
     return Card(
         tone=Tone.INFO,
         title="Queue",
         text=" ".join(note for note in notes if note),
-        columns=("", "job", "who", *(("guild",) if guilds else ()), "prompt", "done in"),
-        cells=tuple(_queue_cells(standing, guilds=guilds) for standing in standings),
+        columns=("", "job", "who", *(("guild",) if guilds else ()), "prompt", "done in", *(("on",) if engines else ())),
+        cells=tuple(_queue_cells(standing, guilds=guilds, engines=engines) for standing in standings),
         rows=tuple(_queue_row(standing) for standing in standings),
     )
 
 
-def _queue_cells(standing: Standing, *, guilds: bool) -> tuple[str, ...]:
+def _queue_cells(standing: Standing, *, guilds: bool, engines: bool) -> tuple[str, ...]:
     job = standing.job
     rank = "runs" if standing.position == 0 else f"#{standing.position}"
     place = (f"{job.caller.surface} {job.caller.guild}",) if guilds else ()
     done = span(standing.eta) if standing.eta else "–"
-    return rank, job.id, cut(job.caller.name, NAMES), *place, cut(job.params.prompt), done
+    where = (cut(standing.engine or "", NAMES),) if engines else ()
+    return rank, job.id, cut(job.caller.name, NAMES), *place, cut(job.params.prompt), done, *where
 
 
 def _queue_row(standing: Standing) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def _queue_row(standing: Standing) -> dict[str, Any]:
     return brief(standing.job) | {
         "position": standing.position,
         "eta_seconds": None if eta is None else [round(second, 2) for second in eta],
+        "engine": standing.engine,
     }
 
 

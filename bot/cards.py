@@ -110,6 +110,7 @@ class Standing:
     job: Job
     position: int | None
     eta: tuple[float, float] | None = None
+    engine: str | None = None  # the host and device that it runs on
 
 
 def queued_card(standing: Standing, *, engine: bool, paused: bool) -> Card:

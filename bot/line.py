@@ -6,9 +6,11 @@ Knows the store's order and the engines' measured speed; decides nothing and dra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bot.cards import Standing
+from storage.engines import EngineRow
 from storage.job import Job, Method, Params
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ class Line:
     async def standings(self) -> list[Standing]:
         """Everybody who runs or waits, in the order of service."""
         running, waiting = await self._store.queue.running(), await self._store.queue.waiting(COUNTED)
-        return standings(running, waiting, await self.speed())
+        found = standings(running, waiting, await self.speed())
+        if running:
+            places = {engine.owner: place_of(engine) for engine in await self._store.engines.known()}
+            found = [replace(one, engine=places.get(one.job.owner or "")) for one in found]
+        return found
 
     async def standing(self, job: Job) -> Standing:
         """One job's, without reading the others: whoever asks for a dream waits for this."""
@@ -53,6 +59,11 @@ def standing(job: Job, position: int | None, before: float, speed: Mapping[str, 
     """One job's rank and range of time, `before` it so many GPU-seconds of work."""
     own = seconds(job.params, speed.get(job.params.pack))
     return Standing(job=job, position=position, eta=None if own is None or position is None else (own, own + before))
+
+
+def place_of(engine: EngineRow) -> str:
+    """An engine's name for people: its host, its device, and its process, for two may share a device."""
+    return f"{engine.host} {engine.device} ({engine.pid})"
 
 
 def standings(running: Sequence[Job], waiting: Sequence[Job], speed: Mapping[str, float | None]) -> list[Standing]:

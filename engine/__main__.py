@@ -124,7 +124,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
 
         device, owner = choose_device(settings), new_owner()
         found = find_packs(settings.packs, store.home / PACKS)
-        packs = {name: pack for name, pack in found.items() if pack.here}
+        packs = served({name: pack for name, pack in found.items() if pack.here}, settings.serves)
         metrics = Metrics(memory=partial(_memory, device))
         with DeviceLock(store.home, f"{device.name} {settings.slot}".strip()):
             runner = ModelRunner(packs, device, store.home / CACHE)
@@ -139,6 +139,7 @@ async def serve(settings: EngineSettings, store: StoreSettings) -> None:
                 owner=owner,
                 room=store.room,
                 settings=settings,
+                packs=tuple(packs),
                 grow=Growth(lambda: runner.drawing, runner.space, runner.run, settings.bank).step,
                 metrics=metrics,
             )
@@ -160,6 +161,14 @@ def _images(store: StoreSettings) -> ImageStore:
     from storage.remote_images import RemoteImages  # nobody cleans up after an engine, so it keeps none of them
 
     return RemoteImages(store.images_elsewhere, store.images, keep=False, full=full)
+
+
+def served(packs: Mapping[str, Pack], names: str) -> dict[str, Pack]:
+    """The packs that this engine takes jobs of; `names` has commas. UserError names those there are."""
+    asked = [name.strip() for name in names.split(",") if name.strip()] or list(packs)
+    if unknown := [name for name in asked if name not in packs]:
+        raise UserError(f"DREAMBOT_SERVES names packs among {', '.join(sorted(packs))}; {unknown[0]!r} is not here.")
+    return {name: packs[name] for name in asked}
 
 
 def _vitals(settings: EngineSettings, store: StoreSettings, service: Service) -> Vitals:

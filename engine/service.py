@@ -52,11 +52,13 @@ class Service:
         owner: str,
         room: int,
         settings: EngineSettings,
+        packs: Sequence[str] | None = None,
         grow: Callable[[], bool] = lambda: False,
         metrics: Metrics | None = None,
     ) -> None:
         self.queue, self.feed, self.images, self.space = queue, feed, images, space
         self.owner, self.settings, self.trace = owner, settings, trace
+        self.packs = packs  # jobs of other packs are left to other engines; None: none is
         self.batcher = Batcher(run=run, start=self._start, room=room, step_s=settings.step_s)
         self.metrics = metrics or Metrics()
         self.concepts = read_concepts(settings.concepts)
@@ -104,7 +106,7 @@ class Service:
         await self._let_go()
         if self.batcher.room > 0:
             running = [job.id for job in self.batcher.jobs]
-            for job in await self.queue.claim(self.owner, self.batcher.room, running=running):
+            for job in await self.queue.claim(self.owner, self.batcher.room, running=running, packs=self.packs):
                 self._pasts[job.id] = await self._past(job)
                 await self._follow(job)
                 await self._resume(job)

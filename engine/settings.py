@@ -22,6 +22,7 @@ class EngineSettings(BaseSettings):
     threads: int = Field(default=0, ge=0, description="CPU threads of the device; 0: one a core")
     packs: Path | None = Field(default=None, description="a folder with further pack TOMLs")
     bank: int = Field(default=DEFAULT_SIZE, ge=0, description="draws an idle engine keeps ready of every pack")
+    serves: str = Field(default="", description="packs whose jobs it takes, with commas; empty: all that it finds")
     drain_s: float = Field(default=5.0, ge=0, description="how long running jobs may go on after SIGTERM")
     concepts: Path | None = Field(default=None, description="a TOML file of what pictures must not show")
     checkpoint_s: float = Field(default=10.0, ge=0, description="how often a long dream's state is saved")

@@ -89,6 +89,13 @@ class Engines:
         return [row for row in found if not is_gone(row.owner)]
 
     @shielded
+    async def known(self) -> list[EngineRow]:
+        """Every engine that has not left, dead ones too, the oldest first."""
+        async with self._db.read() as connection:
+            query = select(schema.engine).order_by(schema.engine.c.started_at)
+            return [_of(EngineRow, row) for row in await connection.execute(query)]
+
+    @shielded
     async def publish_pack(self, row: PackRow) -> None:
         """Say what a pack is; the last engine to say so is right."""
         values = {**asdict(row), "label_names": list(row.label_names), "methods": list(row.methods)}

@@ -122,3 +122,23 @@ async def test_drain_empties_the_engine_and_resume_brings_it_back(house: House) 
     await house.queue.resume()
     (done,) = await house.finished([waiting])
     assert done.state is State.COMPLETED
+
+
+async def test_an_engine_takes_only_jobs_of_the_packs_it_serves(house: House) -> None:
+    """With DREAMBOT_SERVES=tiny a dream of another pack goes on waiting for an engine that has it."""
+    house.environ["DREAMBOT_SERVES"] = "tiny"
+    elsewhere = await house.submit(pack="embedded")
+    house.start_engine()
+    (done,) = await house.finished([await house.submit("bob")])
+    assert done.state is State.COMPLETED
+    assert (await house.job(elsewhere.id)).state is State.QUEUED
+    (engine,) = await house.engines.alive(house.settings.silent_s)
+    assert list(engine.packs) == ["tiny"]
+
+
+async def test_serving_what_is_not_here_is_refused_in_one_sentence(house: House) -> None:
+    """Exit status 2, and the packs that are here are named."""
+    house.environ["DREAMBOT_SERVES"] = "tiny, whales"
+    assert await asyncio.to_thread(house.start_engine().wait) == 2
+    told = (house.settings.home / "processes.log").read_text(encoding="utf-8").strip().splitlines()[-1]
+    assert told == "DREAMBOT_SERVES names packs among embedded, tiny; 'whales' is not here."

@@ -1,0 +1,186 @@
+"""Several engines on one store: `python -m tests.benchmarks.engines [--store URL] [--engines 1 2 8]`.
+
+The real service, batcher, queue, feed and heart, with a stub for the device: a step takes exactly `STEP_S`, as on
+a device of its own. So what is lost against N times one engine is lost at the store. The baseline is one engine in the
+same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.__main__ import _until_told as until_told
+from engine.methods import Found, Past, Picture
+from engine.ops import Ask, EncodeText, Progress
+from engine.service import Service
+from engine.settings import EngineSettings
+from storage.database import Database
+from storage.engines import EngineRow, Engines
+from storage.events import FINAL_KINDS
+from storage.feed import Feed
+from storage.heart import Heart
+from storage.images import ImageStore
+from storage.job import Caller, Candidate, Job, Params, Request, State
+from storage.migrations import upgrade
+from storage.queue import Queue
+from storage.rescue import Watch, boot, host, new_owner
+from storage.settings import StoreSettings
+from tests.benchmarks.common import keep, table
+
+STEP_S, STEPS, ROUNDS, PEOPLE = 0.1, 20, 10, 40
+SIDE, DRAWS = 64, 20
+PATIENCE_S = 300.0
+
+
+class Stub(Service):
+    """The service at a device whose every step takes as long as the last."""
+
+    def _start(self, job: Job, past: Past | None) -> Ask[Found]:
+        self._recipes[job.id] = {"prompt": job.params.prompt, "seed": job.params.seed}
+        return dream(job)
+
+
+def dream(job: Job) -> Ask[Found]:
+    """So many steps, then one picture that nobody else has and some candidates."""
+    for step in range(STEPS):
+        yield EncodeText("stub", (job.params.prompt,))
+        yield Progress(step + 1, STEPS)
+    pixels = np.random.default_rng(job.params.seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    draws = tuple(Candidate(number=n, label=None, clip_score=n / DRAWS, embedding=b"\0" * 64) for n in range(DRAWS))
+    return Found(pictures=(Picture(candidate=0, label=None, pixels=pixels, clip_score=0.3),), candidates=draws)
+
+
+def step(launch: Any) -> list[Any]:
+    """The device."""
+    time.sleep(STEP_S)
+    return [None] * len(launch.ops)
+
+
+async def engine() -> None:
+    """One engine process, until SIGTERM."""
+    store, settings, owner = StoreSettings.load(), EngineSettings(step_s=STEP_S / 2), new_owner()
+    async with Database.open(store) as database:
+        service = Stub(
+            queue=Queue(database, store),
+            feed=Feed(database, store.poll_s),
+            images=ImageStore(store.images),
+            space=lambda _pack: None,  # type: ignore[arg-type, return-value]
+            run=step,
+            trace={"device": "stub"},
+            owner=owner,
+            room=store.room,
+            settings=settings,
+        )
+        engines = Engines(database)
+        row = {"host": host(), "boot": boot(), "device": "stub", "dtype": "fp32", "started_at": time.time()}
+        await engines.register(EngineRow(owner=owner, pid=os.getpid(), **row))
+        with Heart(store, owner, allow=service.lively):
+            await engines.ready(owner, "stub")
+            await until_told(service, Watch(store.silent_s))
+        await engines.leave(owner)
+
+
+def requests(count: int) -> Iterator[Request]:
+    """Dreams of many people in four guilds."""
+    for number in range(count):
+        name = f"u{number % PEOPLE}"
+        caller = Caller(user=name, name=name, guild=f"g{number % 4}")
+        params = Params(prompt="a lemon", seed=secrets.randbelow(2**32), pack="stub")
+        yield Request(caller=caller, params=params, cost=STEPS * STEP_S / 8)
+
+
+async def measure(store: StoreSettings, count: int) -> dict[str, Any]:
+    """Dreams a second of `count` engines, from `resume` until the last of the queued is done."""
+    async with Database.open(store) as database:
+        queue, feed, engines = Queue(database, store), Feed(database, store.poll_s), Engines(database)
+        await queue.pause()
+        jobs = [await queue.submit(request) for request in requests(count * store.room * ROUNDS)]
+        since = await feed.head()
+        children = start(count, store)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while len(await engines.alive(store.silent_s)) < count:
+                    await feed.changed(0.2)
+                began = time.perf_counter()
+                await queue.resume()
+                await ended(feed, since, {job.id for job in jobs})
+                seconds = time.perf_counter() - began
+        finally:
+            await asyncio.to_thread(end, children)
+        states = dict.fromkeys(State, 0)
+        for job in jobs:
+            now = await queue.get(job.id)
+            assert now is not None
+            assert now.attempt == 1, f"{job.id} was claimed {now.attempt} times"
+            states[now.state] += 1
+        assert states[State.COMPLETED] == len(jobs), states
+    return {"engines": count, "dreams": len(jobs), "seconds": seconds, "dreams_a_second": len(jobs) / seconds}
+
+
+def start(count: int, store: StoreSettings) -> list[subprocess.Popen[bytes]]:
+    """So many engine processes."""
+    environ = os.environ | {"DREAMBOT_HOME": str(store.home), "DREAMBOT_STORE": store.store or ""}
+    command = [sys.executable, "-m", "tests.benchmarks.engines", "--engine"]
+    return [subprocess.Popen(command, env=environ) for _ in range(count)]
+
+
+def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Let them drain, and go."""
+    for child in children:
+        child.send_signal(signal.SIGTERM)
+    for child in children:
+        child.wait()
+
+
+async def ended(feed: Feed, since: int, wanted: set[str]) -> None:
+    """Until every one of them has ended."""
+    async for events in feed.follow(since):
+        wanted -= {str(event.job) for event in events if event.kind in FINAL_KINDS}
+        if not wanted:
+            return
+
+
+def run(url: str | None, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """A row for each number of engines, with what it is to one engine's."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = StoreSettings(home=Path(folder), store=url, queued_limit=10**9, disk_floor_mb=0)
+        upgrade(store)
+        for count in counts:
+            rows.append(asyncio.run(measure(store, count)))
+            rows[-1]["times_one"] = rows[-1]["dreams_a_second"] / rows[0]["dreams_a_second"]
+            rows[-1]["of_the_device"] = rows[-1]["dreams_a_second"] * STEPS * STEP_S / store.room / count
+    return rows
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--store", help="a URL; SQLite in a temporary folder by default")
+    parser.add_argument("--engines", type=int, nargs="+", default=[1, 2, 8])
+    asked = parser.parse_args()
+    if asked.engine:
+        asyncio.run(engine())
+        return
+    rows = run(asked.store, asked.engines)
+    table(rows)
+    kind = (asked.store or "sqlite").partition(":")[0].partition("+")[0]
+    keep(f"engines-{kind}", {"store": kind, "step_s": STEP_S, "steps": STEPS, "room": 8, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
