@@ -1,4 +1,4 @@
-"""Several engines on one store: `python -m tests.benchmarks.engines [--store URL] [--engines 1 2 8]`.
+"""Several engines on one store: `python -m tests.benchmarks.engines [--postgresql] [--engines 1 2 8]`.
 
 The real service, batcher, queue, feed and heart, with a stub for the device: a step takes exactly `STEP_S`, as on
 a device of its own. So what is lost against N times one engine is lost at the store. The baseline is one engine in the
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from storage.queue import Queue
 from storage.rescue import Watch, boot, host, new_owner
 from storage.settings import StoreSettings
 from tests.benchmarks.common import keep, table
+from tests.postgres import Server, serving
 
 STEP_S, STEPS, ROUNDS, PEOPLE = 0.1, 20, 10, 40
 SIDE, DRAWS = 64, 20
@@ -153,13 +155,15 @@ async def ended(feed: Feed, since: int, wanted: set[str]) -> None:
             return
 
 
-def run(url: str | None, counts: Sequence[int]) -> list[dict[str, Any]]:
-    """A row for each number of engines, with what it is to one engine's."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        store = StoreSettings(home=Path(folder), store=url, queued_limit=10**9, disk_floor_mb=0)
-        upgrade(store)
-        for count in counts:
+def run(counts: Sequence[int], server: Server | None) -> list[dict[str, Any]]:
+    """A row for each number of engines, with what it is to one engine's; a fresh store each."""
+    rows: list[dict[str, Any]] = []
+    for count in counts:
+        url = None if server is None else server.store()
+        with tempfile.TemporaryDirectory() as folder:
+            store = StoreSettings(home=Path(folder), store=url, queued_limit=10**9, disk_floor_mb=0)
+            if server is None:
+                upgrade(store)
             rows.append(asyncio.run(measure(store, count)))
             rows[-1]["times_one"] = rows[-1]["dreams_a_second"] / rows[0]["dreams_a_second"]
             rows[-1]["of_the_device"] = rows[-1]["dreams_a_second"] * STEPS * STEP_S / store.room / count
@@ -170,15 +174,16 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--store", help="a URL; SQLite in a temporary folder by default")
+    parser.add_argument("--postgresql", action="store_true", help="a server of its own, instead of SQLite")
     parser.add_argument("--engines", type=int, nargs="+", default=[1, 2, 8])
     asked = parser.parse_args()
     if asked.engine:
         asyncio.run(engine())
         return
-    rows = run(asked.store, asked.engines)
+    with serving() if asked.postgresql else nullcontext() as server:
+        rows = run(asked.engines, server)
     table(rows)
-    kind = (asked.store or "sqlite").partition(":")[0].partition("+")[0]
+    kind = "postgresql" if asked.postgresql else "sqlite"
     keep(f"engines-{kind}", {"store": kind, "step_s": STEP_S, "steps": STEPS, "room": 8, "rows": rows})
 
 
