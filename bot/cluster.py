@@ -35,7 +35,7 @@ END_S = 90.0
 
 
 def up(*, join: str | None, address: str | None, port: int, cores: int | None, engines: int, cpus: int) -> int:
-    """Until SIGTERM or Ctrl-C. Exit status 2 without a token or with a wrong one, 1 where it runs already."""
+    """Until SIGTERM or Ctrl-C. Exit status 2 without a token or with a wrong one, UserError where it runs already."""
     settings = BotSettings.load()
     logs.set_up(settings.log_level, as_json=settings.log_format == "json", secrets=settings.secrets())
     here = _words(join=join, address=address)

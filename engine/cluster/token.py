@@ -11,10 +11,8 @@ from pathlib import Path
 from storage.errors import UserError
 
 SHORTEST = 32  # characters
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # nodes wait so long for a lost head before they start anew
-}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is reported to anybody
+PATIENCE = ("RAY_gcs_rpc_server_reconnect_timeout_s", "20")  # nodes wait so long for a lost head; Ray's own is 60
 
 
 def check_token(environ: Mapping[str, str]) -> None:

@@ -72,6 +72,33 @@ async def test_a_deaf_child_is_killed_after_the_grace() -> None:
     assert not pid_alive(pid)
 
 
+ENDS = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(float(sys.argv[3]))
+    with open(sys.argv[2], "a") as log: log.write(sys.argv[1])
+    sys.exit()
+signal.signal(15, end)
+pathlib.Path(sys.argv[2] + sys.argv[1]).write_text("ready")
+signal.pause()
+"""
+
+
+async def test_the_last_child_is_told_when_the_others_have_ended(tmp_path: Path) -> None:
+    """A node stays until the engines on it have drained, however long they take and whatever it is called."""
+    log = tmp_path / "log"
+    for name in "ab":
+        os.mkfifo(f"{log}{name}")
+    commands = {n: (sys.executable, "-S", "-c", ENDS, n, str(log), pause) for n, pause in (("a", "0"), ("b", "0.3"))}
+    supervisor = Supervisor(commands, last="a")
+    running = asyncio.create_task(supervisor.run())
+    for name in "ab":
+        await asyncio.to_thread(Path(f"{log}{name}").read_text)
+    supervisor.stop()
+    await running
+    assert await asyncio.to_thread(log.read_text) == "ba"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the leash is Linux's prctl")
 async def test_children_die_with_a_killed_supervisor() -> None:
     """kill -9 of the supervisor ends its children as well."""
