@@ -22,14 +22,17 @@ from storage.fairness import Guild, Head, User
 CHEAPEST, DEAREST = 1e-6, 1e6  # GPU-seconds that a job may be estimated at
 
 # The flows that wait, by hops through the partial index: as many steps as flows, however long each one's line is.
-# INDEXED BY, because SQLite would else take the index of a flow's whole history, or scan all of it.
+# INDEXED BY, because SQLite would else take the index of a flow's whole history, or scan all of it; PostgreSQL knows no
+# such word, and is told by the order that only this index has.
 _HOPS = """
 WITH RECURSIVE waits(flow_id) AS (
-    SELECT min(flow_id) FROM job WHERE state = 'queued'
+    SELECT (SELECT {least} FROM job WHERE state = 'queued'{sorted})
     UNION ALL
-    SELECT (SELECT min(flow_id) FROM job WHERE state = 'queued' AND flow_id > waits.flow_id)
+    SELECT (SELECT {least} FROM job WHERE state = 'queued' AND flow_id > waits.flow_id{sorted})
     FROM waits WHERE flow_id IS NOT NULL
 )"""
+_LEAST = {"least": "min(flow_id)", "sorted": ""}
+_FIRST = {"least": "flow_id", "sorted": " ORDER BY flow_id, seq LIMIT 1"}
 _HEADS = Said(
     _HOPS
     + """
@@ -47,14 +50,16 @@ JOIN flow ON flow.id = waits.flow_id
 JOIN "user" AS person ON person.id = flow.user_id
 JOIN guild ON guild.id = flow.guild_id
 ORDER BY job.seq""",
-    sqlite={
+    sqlite=_LEAST
+    | {
         "before": "job ON job.seq IN ",
         "what": "seq",
         "by_head": " INDEXED BY ix_job_head",
         "each": "json_each(:packs)",
         "after": "",
     },
-    postgresql={
+    postgresql=_FIRST
+    | {
         "before": "LATERAL ",
         "what": "*",
         "by_head": "",
@@ -69,8 +74,8 @@ SELECT flow.id, flow.guild_id FROM flow JOIN "user" AS person ON person.id = flo
 WHERE NOT person.banned AND flow.id IN (
     SELECT flow_id FROM waits UNION SELECT flow_id FROM job{by_running} WHERE state = 'running'
 )""",
-    sqlite={"by_running": " INDEXED BY ix_job_running"},
-    postgresql={"by_running": ""},
+    sqlite=_LEAST | {"by_running": " INDEXED BY ix_job_running"},
+    postgresql=_FIRST | {"by_running": ""},
 )
 
 

@@ -38,7 +38,7 @@ async def test_nothing_is_lost(
 @pytest.mark.parametrize(
     ("real", "dreams", "engine_kills", "bot_kills"),
     [
-        pytest.param(False, 60, 6, 2, id="short"),
+        pytest.param(False, 40, 4, 1, id="short"),
         pytest.param(True, 40, 20, 10, id="full", marks=pytest.mark.long),
     ],
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 
+from storage import counters
 from storage.database import Database, sqlite_connection
 from storage.feed import Feed
 from storage.job import Reason
@@ -14,7 +15,8 @@ from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.rescue import Watch
 from tests.factories import make_caller, make_request, make_result
-from tests.storage.raw import on_sqlite
+from tests.storage import raw
+from tests.storage.raw import on_postgresql, on_sqlite
 
 WALK = re.compile(
     r"SCAN (job|event|candidate|image|outbox|flow|user|own)\b(?!.* ix_(job_head|job_running|outbox_unsent))"
@@ -69,3 +71,26 @@ async def test_no_walk_through_history(queue: Queue, db: Database) -> None:
     for statement, plan in plans.items():
         if "state = 'queued'" in statement or "state = 'running'" in statement:
             assert not any("ix_job_flow" in step for step in plan), statement
+
+
+HISTORY = """
+INSERT INTO job (id, flow_id, state, params, pack, cost, created_at, finished_at)
+SELECT 'old-' || n, flow_id, 'completed', params, pack, cost, created_at, created_at
+FROM generate_series(1, 5000) AS n, (SELECT * FROM job LIMIT 1) AS one"""
+
+
+@on_postgresql
+async def test_a_claim_does_not_read_history_there(queue: Queue, db: Database) -> None:
+    """On PostgreSQL, too, who waits is found by the index of what waits, however long the history behind it."""
+    for number in range(5):
+        await queue.submit(make_request(f"u{number}"))
+    raw.run(db.settings, HISTORY)
+    for statistics in ("SELECT 1", "ANALYZE"):
+        raw.run(db.settings, statistics)
+        async with db.read() as connection:
+            for said, values in ((counters._HEADS, {"packs": None, "depth": 8}), (counters._BUSY, {})):
+                asked = text(f"EXPLAIN {said.to(connection).text}")
+                plan = "\n".join((await connection.execute(asked, values)).scalars())
+                assert "ix_job_head" in plan
+                assert "ix_job_flow" not in plan
+                assert "Seq Scan on job" not in plan
