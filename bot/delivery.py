@@ -37,6 +37,7 @@ TAKEN_S = 30.0  # a bot that stands still for so long while it sends a letter lo
 class Lane:
     """One channel."""
 
+    surface: str
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     held_until: float = float("-inf")  # the surface asked for a pause
     edit_after: float = float("-inf")  # one edit in `channel_s`, whosever message it is
@@ -85,6 +86,8 @@ class Delivery:
         self._placed_at = float("-inf")
         self._name = name or new_owner()  # under which letters are taken
         self._renewed_at = float("-inf")
+        self._leads: set[str] = set()
+        self._leads_until = float("-inf")
 
     async def run(self) -> None:
         """For ever: follow, place, show, send; what hangs in one channel does not hold this up."""
@@ -152,11 +155,13 @@ class Delivery:
     async def _start_edits(self) -> list[asyncio.Task[bool]]:
         """At most one edit a message in `progress_s` and a channel in `channel_s`; none where a final is on its way."""
         started, now = [], self._monotonic()
-        for job_id in self._news.due(now):
+        due = self._news.due(now)
+        led = await self._led() if due else set()
+        for job_id in due:
             if not self._edits.left():
                 break
             lane = self._told_in.get(job_id) or await self._find(job_id)
-            if lane is None:
+            if lane is None or lane.surface not in led:
                 self._news.forget(job_id)
             elif job_id not in self._busy and not lane.turn.locked() and max(lane.held_until, lane.edit_after) <= now:
                 lane.edit_after = now + self._store.settings.channel_s
@@ -173,6 +178,14 @@ class Delivery:
             self._told_in[job_id] = lane
         return lane
 
+    async def _led(self) -> set[str]:
+        """The surfaces whose progress we show, and no other bot; asked now and then."""
+        if self._monotonic() >= self._leads_until:
+            self._leads_until = self._monotonic() + TAKEN_S / 3
+            take = self._store.leads.take
+            self._leads = {name for name in self._adapters if await take(f"progress:{name}", self._name, TAKEN_S)}
+        return self._leads
+
     def _lane(self, surface: str, reply_to: str) -> Lane | None:
         adapter = self._adapters.get(surface)
         if adapter is None:
@@ -181,7 +194,7 @@ class Delivery:
             channel = adapter.channel(reply_to)
         except Exception:  # an address that this adapter does not understand: its letters are a lane of their own
             channel = reply_to
-        return self._lanes.setdefault((surface, channel), Lane())
+        return self._lanes.setdefault((surface, channel), Lane(surface))
 
     def _start(self, key: int | str, work: Coroutine[None, None, bool]) -> asyncio.Task[bool]:
         task = asyncio.create_task(work)

@@ -15,6 +15,7 @@ from storage.engines import Engines
 from storage.feed import Feed
 from storage.forgetting import Forgetting
 from storage.images import ImageStore
+from storage.leads import Leads
 from storage.outbox import Outbox
 from storage.preferences import Preferences
 from storage.queue import Queue
@@ -33,6 +34,7 @@ class Store:
     feed: Feed
     engines: Engines
     outbox: Outbox
+    leads: Leads
     users: Users
     images: ImageStore
     votes: Votes
@@ -52,6 +54,7 @@ async def open_store(settings: BotSettings) -> AsyncIterator[Store]:
             feed=Feed(database, settings.poll_s),
             engines=Engines(database),
             outbox=Outbox(database),
+            leads=Leads(database),
             users=Users(database),
             images=open_images(settings),
             votes=Votes(database),

@@ -175,8 +175,8 @@ class Lookup:
 
 
 async def flags(connection: AsyncConnection) -> dict[str, Any]:
-    """The flags with their defaults."""
-    return FLAGS | {row.key: row.value for row in await connection.execute(select(schema.flag))}
+    """The flags with their defaults; a key with a colon is no flag, but somebody's own note."""
+    return FLAGS | {row.key: row.value for row in await connection.execute(select(schema.flag)) if ":" not in row.key}
 
 
 async def _order(connection: AsyncConnection, limit: int) -> list[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from storage.settings import StoreSettings
 
 MANY = 1_000  # rows in one piece
-ID = "store"  # the flag that names a store for ever
+ID = "id:store"  # the flag that names a store for ever
 DRAINED = (
     "{count} dreams are running: `dreambot admin drain`, wait until `dreambot queue` shows none of them, "
     "and run this again; people may go on asking meanwhile."

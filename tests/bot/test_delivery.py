@@ -345,3 +345,26 @@ async def ended(task: asyncio.Task[None]) -> None:
     """Until a delivery that runs for ever is stopped."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_one_bot_shows_the_progress_of_a_surface(store: Store, commands: Commands, engine: FakeEngine) -> None:
+    """Of several bots one edits what runs; when its process is gone, another does."""
+    await dream(commands, reply_to=HOME)
+    (job,) = await engine.queue.claim(engine.owner, 1)
+
+    async def edits(*names: str) -> list[int]:
+        """How often each of two bots shows a step that both hear of."""
+        adapters, cursor = (Recorder(), Recorder()), await store.feed.head()
+        await engine.queue.progress(job, 1, 2, None, None)
+        (event,) = await store.feed.since(cursor)
+        for adapter, name in zip(adapters, names, strict=True):
+            bot = Delivery(store, {"local": adapter}, name=name)
+            bot.note(event)
+            await bot.show()
+        return [len(adapter.edits) for adapter in adapters]
+
+    assert await edits("one", "two") == [1, 0]
+    assert await edits("two", "one") == [0, 1]
+    assert await store.leads.take("progress:local", "one", -1.0)
+    assert await edits(GONE, "two") == [1, 1]
+    assert await edits("one", "two") == [0, 1]

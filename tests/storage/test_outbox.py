@@ -6,6 +6,7 @@ import asyncio
 
 from storage.database import Database
 from storage.events import Kind
+from storage.leads import Leads
 from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.rescue import boot, host
@@ -82,3 +83,13 @@ async def owed(queue: Queue, outbox: Outbox, count: int) -> list[int]:
         job = await queue.submit(make_request(reply_to="here"))
         await queue.cancel(job.id, make_caller())
     return [letter.id for letter in await outbox.unsent(["local"])]
+
+
+async def test_leads(db: Database) -> None:
+    """One leads until its time is over or its process gone; of several that ask at once one gets it."""
+    leads = Leads(db)
+    assert sorted(await asyncio.gather(*(leads.take("x", bot, 60.0) for bot in ("one", "other")))) == [False, True]
+    assert await leads.take("y", f"{host()}:{boot()}:{2**22 + 1}:0", 60.0)
+    assert await leads.take("y", "one", -1.0)
+    assert await leads.take("y", "other", 60.0)
+    assert not await leads.take("y", "one", 60.0)
