@@ -6,10 +6,13 @@ Every view is drawn by number, so view 7 is the same in every batch. Two forms o
   the CLIP looks at, which costs less and varies more;
 * published: the shift moves whole pixels, and a scale that all views of a group share resizes them, then pads or crops.
 
-Colour comes first in both, cutout last. Nothing is clamped after colour; vacated area is 0, mid grey.
+Colour comes first in both, cutout last (ours computes the same in another order). Nothing is clamped after colour;
+vacated area is 0, mid grey.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from engine.rng import rng_for
 SHIFT, CUTOUT = 0.125, 0.5  # of the side
 LEAST, MOST = 0.8, 1.2  # of the scale
 SCALE = 5  # the draw that decides the scale
+OUTSIDE = 3.0  # a place beyond every picture, whose sides are -1 and 1
+HALVES = 2  # parts that one picture's views are sampled in, each by a thread
 
 
 def draw_views(seed: int, first: int, rows: int, shared: int = 1) -> Tensor:
@@ -34,10 +39,29 @@ def draw_views(seed: int, first: int, rows: int, shared: int = 1) -> Tensor:
 def augment(images: Tensor, draws: Tensor, side: int | None = None) -> Tensor:
     """Views (n, 3, side, side) of pictures (n, 3, h, h) in [-1, 1], in our form; differentiable in the pictures.
 
-    `side` is the pictures' own where it is None.
+    One picture (1, 3, h, h) may stand for n. `side` is the pictures' own where it is None. Colour is linear in a
+    pixel, so that it is done last, by one product with what was resampled; a 1 resampled beside red, green and blue
+    says how much of a pixel is picture at all, and where a view is cut out it looks beside the picture.
     """
-    coloured = _colour(images, draws[:, :3])
-    return _cutout(_resample(coloured, draws[:, 3:6], side or images.shape[-1]), draws[:, 6:8])
+    seen, rows = side or images.shape[-1], len(draws)
+    grid = _grid(draws[:, 3:6], images.shape[-1], seen).masked_fill(_hidden(draws[:, 6:8], seen)[..., None], OUTSIDE)
+    mix = _mix(images, draws[:, :3])
+    whole = torch.cat([images, images.new_ones(len(images), 1, *images.shape[2:])], 1)
+    if len(images) < rows:  # every view samples the one picture, and the gradients meet in it; two halves, two cores
+        parts = math.gcd(rows, HALVES)
+        whole, grid = whole.expand(parts, -1, -1, -1), grid.view(parts, -1, seen, 2)
+    sampled = F.grid_sample(whole, grid, padding_mode="zeros", align_corners=False)
+    flat = sampled.view(len(whole), 4, -1, seen * seen).transpose(1, 2).reshape(rows, 4, -1)
+    return torch.bmm(mix, flat).view(rows, 3, seen, seen)
+
+
+def _mix(images: Tensor, draws: Tensor) -> Tensor:
+    """What `_colour` does to a pixel (red, green, blue, 1), as a matrix (n, 3, 4)."""
+    brightness, saturation, contrast = (column.view(-1, 1, 1) for column in draws.unbind(1))
+    strength, grey = contrast + 0.5, images.new_full((3, 3), 1 / 3)
+    colours = strength * (saturation * 2 * torch.eye(3).to(grey) + (1 - saturation * 2) * grey)
+    level = brightness - 0.5 + (1 - strength) * images.mean((1, 2, 3)).view(-1, 1, 1)
+    return torch.cat([colours, level.expand(-1, 3, 1)], 2)
 
 
 def augment_published(images: Tensor, draws: Tensor) -> Tensor:
@@ -64,17 +88,14 @@ def _shifts(draws: Tensor, side: int) -> Tensor:
     return torch.floor(draws * (2 * steps + 1)).clamp(max=2 * steps) - steps
 
 
-def _resample(images: Tensor, draws: Tensor, to: int | None = None) -> Tensor:
-    """Integer shift up to an eighth of the side, and a scale U(0.8, 1.2) about the centre, in one bilinear pass."""
-    side = images.shape[-1]
+def _grid(draws: Tensor, side: int, seen: int) -> Tensor:
+    """Where every pixel of a view (n, seen, seen, 2) looks: a shift by whole pixels, a scale U(0.8, 1.2)."""
     shift = _shifts(draws[:, :2], side)
     scale = 1 / (LEAST + (MOST - LEAST) * draws[:, 2])
-    theta = images.new_zeros(len(images), 2, 3)
+    theta = draws.new_zeros(len(draws), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = shift * (2 / side)
-    seen = to or side
-    grid = F.affine_grid(theta, [*images.shape[:2], seen, seen], align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+    return F.affine_grid(theta, [len(draws), 3, seen, seen], align_corners=False)
 
 
 def _translate(images: Tensor, draws: Tensor) -> Tensor:
@@ -107,12 +128,15 @@ def _resize(images: Tensor, scale: float) -> Tensor:
 
 
 def _cutout(images: Tensor, draws: Tensor) -> Tensor:
-    """A square of half the side, centred anywhere, clipped at the border, filled with 0."""
-    side = images.shape[-1]
+    """What `_hidden` says, filled with 0."""
+    return images * (~_hidden(draws, images.shape[-1])).unsqueeze(1)
+
+
+def _hidden(draws: Tensor, side: int) -> Tensor:
+    """A square (n, side, side) of half the side, centred anywhere, clipped at the border."""
     cut = int(CUTOUT * side + 0.5)
     centre = torch.floor(draws * (side + (1 - cut % 2)))
-    places = torch.arange(side, device=images.device, dtype=images.dtype)
+    places = torch.arange(side, device=draws.device, dtype=draws.dtype)
     low, high = centre - cut // 2, centre - cut // 2 + cut - 1
     hidden = (places >= low[:, :, None]) & (places <= high[:, :, None])  # (n, 2, side): x then y
-    mask = hidden[:, 1, :, None] & hidden[:, 0, None, :]
-    return images * (~mask).unsqueeze(1)
+    return hidden[:, 1, :, None] & hidden[:, 0, None, :]

@@ -15,6 +15,8 @@ from engine.methods import Found, Past
 from engine.ops import Ask, Launch, Op, Progress, launches, room_of
 from storage.job import Job
 
+GREETED = 4  # launches before anybody else's that a job has, until it has shown a picture
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Happening:
@@ -36,9 +38,16 @@ class Seat:
     op: Op | None = None  # what it waits for
     reply: Any = None
     error: Exception | None = None  # what the op died of, to be thrown into the coroutine
-    turn: int = -1  # the last step that served it; a newcomer comes before everybody
+    turn: int = -1  # the last step that served it
+    served: int = 0  # its launches so far
+    shown: bool = False  # has it shown a picture?
     used: float = 0.0
     rungs: dict[str, None] | None = None
+
+    @property
+    def new(self) -> bool:
+        """Has it yet to show something? Then a step is its own, so that a first picture waits for nobody."""
+        return not self.shown and self.served < GREETED
 
 
 class Batcher:
@@ -62,7 +71,7 @@ class Batcher:
 
     @property
     def room(self) -> int:
-        """How many more jobs fit."""
+        """How many more jobs fit; below 0 where more were added."""
         return self._room - len(self._seats)
 
     @property
@@ -117,8 +126,12 @@ class Batcher:
         seat.op = asked
 
     def _launch(self) -> None:
-        """Device calls, those who waited longest first, until the step is long enough; the rest wait for the next."""
+        """Device calls, those who waited longest first, until the step is long enough; the rest wait for the next.
+
+        Newcomers, if there are any, have the step to themselves.
+        """
         waiting = sorted((s for s in self._seats.values() if s.op is not None), key=lambda seat: seat.turn)
+        waiting = [seat for seat in waiting if seat.new] or waiting
         by_op = {id(seat.op): seat for seat in waiting}
         deadline = self._clock() + self._step_s
         for launch in launches([seat.op for seat in waiting if seat.op is not None], self._room_for):
@@ -146,6 +159,7 @@ class Batcher:
         for seat, op, reply in zip(seats, launch.ops, replies, strict=True):
             seat.reply, seat.op, seat.turn = reply, None, self._turn
             seat.used += spent * op.rows / launch.rows
+            seat.served += 1
             if seat.rungs is not None:
                 seat.rungs[f"{type(op).__name__}/{op.rung}"] = None
 
@@ -154,6 +168,7 @@ class Batcher:
         self._tell(seat, end)
 
     def _tell(self, seat: Seat, what: Progress | Found | Exception) -> None:
+        seat.shown = seat.shown or (isinstance(what, Progress) and what.preview is not None)
         self._happened.append(Happening(seat.job, what, seat.used, tuple(seat.rungs or ())))
 
     @property

@@ -33,7 +33,8 @@ def _views(clip: Clip, picture: Tensor, op: EncodeViews | Climb) -> Tensor:
         return same
     if op.preprocess is Preprocess.FUSEDREAM:
         return augment_published(same, draw_views(op.seed, op.first, op.rows, GROUP).to(picture.device))
-    return augment(same, draw_views(op.seed, op.first, op.rows).to(picture.device), clip.image_size)
+    draws = draw_views(op.seed, op.first, op.rows).to(picture.device)
+    return augment(picture[None], draws, clip.image_size)
 
 
 def slopes_of(loaded: LoadedPack, ops: Sequence[Climb], rung: int) -> list[Slope]:
@@ -87,7 +88,7 @@ def blend_of(loaded: LoadedPack, op: Blend) -> Blended:
         fore, back, whole = loaded.generator(z.to(device.dtype), y.to(device.dtype)).float().chunk(3)
         pasted, mask = paste(fore, back, box)
         draws = draw_views(op.seed, op.first, op.rows).to(device.place)
-        embeddings = loaded.scorer.encode_images(augment(pasted.expand(op.rows, -1, -1, -1), draws))
+        embeddings = loaded.scorer.encode_images(augment(pasted, draws))
         score = (embeddings @ torch.from_numpy(op.text).to(device.place)).mean()
         apart = pyramid_distance(pasted, whole) + seam(pasted, back, mask)
         up = torch.autograd.grad(score, (z, y, box), retain_graph=True)

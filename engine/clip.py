@@ -42,6 +42,7 @@ class Clip:
         _fold_quick_gelu(self._model.visual)
         self._model.visual.to(dtype=dtype, memory_format=torch.channels_last)
         plain = device.type == "cpu" and _is_plain(self._model.visual)
+        self._layout = torch.preserve_format if plain else torch.channels_last
         self._see: Callable[[Tensor], Tensor] = FrozenViT(self._model.visual) if plain else self._model.encode_image
         preprocess = open_clip.transform.PreprocessCfg(**getattr(self._model.visual, "preprocess_cfg", {}))
         size = self._model.visual.image_size
@@ -64,7 +65,7 @@ class Clip:
 
     def encode_images(self, images: Tensor, preprocess: Preprocess = Preprocess.OURS) -> Tensor:
         """Pictures (n, 3, h, w) in [-1, 1] to (n, d) float32 on the unit sphere; differentiable."""
-        inputs = self.preprocess(images, preprocess).to(self.dtype, memory_format=torch.channels_last)
+        inputs = self.preprocess(images, preprocess).to(self.dtype, memory_format=self._layout)
         return F.normalize(self._see(inputs).float(), dim=-1)
 
     def preprocess(self, images: Tensor, how: Preprocess = Preprocess.OURS) -> Tensor:

@@ -126,7 +126,7 @@ def _encode_picture_views(loaded: LoadedPack, launch: Launch) -> list[NDArray[np
 def _seen_often(loaded: LoadedPack, op: EncodePictureViews) -> NDArray[np.float16]:
     picture = square(op.pixels).to(loaded.device.place)
     draws = draw_views(op.seed, 0, op.rows).to(picture.device)
-    embeddings = loaded.scorer.encode_images(augment(picture.expand(op.rows, -1, -1, -1), draws))
+    embeddings = loaded.scorer.encode_images(augment(picture, draws))
     found: NDArray[np.float16] = embeddings.half().cpu().numpy()
     return found
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 PROGRESS_S = 1.0  # a job's progress is written at most this often; the first at once
 QUIET_S, QUIET_STEPS = 60.0, 20.0  # no beat when no step ended for that long, and for that many slowest steps
+GUESTS = 4  # seats beyond the room, for people of whom nothing runs: whoever is not in a step waits for the next
 LOOK_S = 1.0  # the queue is looked at this often even when nothing was heard
 
 
@@ -105,13 +106,18 @@ class Service:
         self._looked = now
         await self._let_go()
         if self.batcher.room > 0:
-            running = [job.id for job in self.batcher.jobs]
-            for job in await self.queue.claim(self.owner, self.batcher.room, running=running, packs=self.packs):
-                self._pasts[job.id] = await self._past(job)
-                await self._follow(job)
-                await self._resume(job)
-                self.batcher.add(job, self._pasts[job.id])
+            await self._take(self.batcher.room)
+        if -GUESTS < self.batcher.room <= 0:
+            await self._take(GUESTS + self.batcher.room, cap=1)
         self.metrics.running(len(self.batcher.jobs))
+
+    async def _take(self, room: int, cap: int | None = None) -> None:
+        running = [job.id for job in self.batcher.jobs]
+        for job in await self.queue.claim(self.owner, room, running=running, packs=self.packs, cap=cap):
+            self._pasts[job.id] = await self._past(job)
+            await self._follow(job)
+            await self._resume(job)
+            self.batcher.add(job, self._pasts[job.id])
 
     async def _step(self) -> list[Happening]:
         began, jobs = time.perf_counter(), len(self.batcher.jobs)

@@ -2,8 +2,8 @@
 
 open_clip's own layers copy their weights once for every picture and walk attention backwards place by place. Here a
 linear layer is one product over all places of all pictures, patches included; attention is two batched products, and
-four backwards; and the last layer computes the one place that is read. What is added up from layer to layer stays in
-fp32. Knows layers and numbers; what a picture shows or a word means stands in `clip`.
+four backwards; and the last layer computes the one place that is read. Knows layers and numbers; what a picture shows
+or a word means stands in `clip`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 
@@ -49,30 +49,25 @@ class FrozenViT:
 
     def __init__(self, visual: Any) -> None:
         self._visual: Any = visual
-        self._dtype = visual.conv1.weight.dtype
         self._patches = visual.conv1.weight.detach().flatten(1).contiguous()
-        place = visual.positional_embedding.detach().float()
-        self._first = place[:1] + visual.class_embedding.detach().float()
-        self._places = place[1:]
-        self._norms: dict[int, tuple[Tensor, Tensor, float]] = {
-            id(m): (m.weight.detach().float(), m.bias.detach().float(), m.eps) for m in _norms(visual)
-        }
+        place = visual.positional_embedding.detach()
+        self._first, self._places = place[:1] + visual.class_embedding.detach(), place[1:]
         self._only_first = visual.pool_type == "tok"
 
     def __call__(self, images: Tensor) -> Tensor:
         """Pictures (n, 3, side, side) to embeddings (n, d), neither of unit length; differentiable in the pictures."""
-        visual, rows = self._visual, len(images)
-        x = self._norm(visual.ln_pre, self._embedded(images))
+        visual = self._visual
+        x: Tensor = visual.ln_pre(self._embedded(images))
         *earlier, last = visual.transformer.resblocks
         for block in earlier:
             x = self._block(block, x, x.shape[1])
         x = self._block(last, x, 1 if self._only_first else x.shape[1])
-        pooled, _ = visual._pool(x.view(rows, x.shape[1], -1).to(self._dtype))
+        pooled, _ = visual._pool(x)
         embeddings: Tensor = pooled if visual.proj is None else pooled @ visual.proj
         return embeddings
 
     def _embedded(self, images: Tensor) -> Tensor:
-        """Every patch by one linear layer, and its place: (n, places, width) in fp32, the class's first."""
+        """Every patch by one linear layer, and its place: (n, places, width), the class's first."""
         side = self._visual.conv1.kernel_size[0]
         grid = images.shape[-1] // side
         cut = images.reshape(len(images), 3, grid, side, grid, side).permute(0, 2, 4, 1, 3, 5)
@@ -84,27 +79,15 @@ class FrozenViT:
         n, places, width = x.shape
         heads = block.attn.num_heads
         weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
-        normed = self._norm(block.ln_1, x).to(self._dtype)
+        normed = block.ln_1(x)
         query = _linear(normed[:, :seen], weight[:width], bias[:width]).view(n, seen, heads, -1)
         both = _linear(normed, weight[width:], bias[width:]).view(n, places, 2, heads, -1)
         attended: Tensor = Attend.apply(query, both)
         x = x[:, :seen] + _linear(attended.flatten(2), block.attn.out_proj.weight, block.attn.out_proj.bias)
-        inner = _linear(self._norm(block.ln_2, x).to(self._dtype), block.mlp.c_fc.weight, block.mlp.c_fc.bias)
+        inner = _linear(block.ln_2(x), block.mlp.c_fc.weight, block.mlp.c_fc.bias)
         return x + _linear(block.mlp.gelu(inner), block.mlp.c_proj.weight, block.mlp.c_proj.bias)
-
-    def _norm(self, norm: nn.Module, x: Tensor) -> Tensor:
-        if isinstance(norm, nn.Identity):
-            return x
-        weight, bias, eps = self._norms[id(norm)]
-        return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Over the rows (n, t, in) as one matrix: with three dimensions torch may copy the weights for every picture."""
     return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight.t()).view(*x.shape[:-1], -1)
-
-
-def _norms(visual: Any) -> list[nn.LayerNorm]:
-    blocks = visual.transformer.resblocks
-    found = [visual.ln_pre, *(norm for block in blocks for norm in (block.ln_1, block.ln_2))]
-    return [norm for norm in found if not isinstance(norm, nn.Identity)]

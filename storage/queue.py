@@ -55,9 +55,18 @@ class Queue(Lookup):
 
     @shielded
     async def claim(
-        self, owner: str, room: int, *, running: Sequence[str] = (), packs: Sequence[str] | None = None
+        self,
+        owner: str,
+        room: int,
+        *,
+        running: Sequence[str] = (),
+        packs: Sequence[str] | None = None,
+        cap: int | None = None,
     ) -> list[Job]:
-        """Up to `room` jobs, now running at `owner`, the fairest first; `running` are those that it has already."""
+        """Up to `room` jobs, now running at `owner`, the fairest first; `running` are those that it has already.
+
+        Nobody has more than `cap` of them, by default the settings'.
+        """
         async with self._db.read() as connection:
             if room < 1 or not await _anything_waits(connection) or await _stopped(connection):
                 return []  # and nobody's lock is waited for
@@ -69,7 +78,8 @@ class Queue(Lookup):
                 return []
             line = await counters.line(connection, depth=room, owner=owner, packs=packs)
             busy = bool(here or running)
-            chosen = fairness.picks(line.guilds, line.users, line.waiting, room, cap=self._settings.cap, busy=busy)
+            most = self._settings.cap if cap is None else cap
+            chosen = fairness.picks(line.guilds, line.users, line.waiting, room, cap=most, busy=busy)
             for head in chosen:
                 await self._start(connection, head.job, owner)
             return await _all(connection, [head.job for head in chosen])

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from engine.augment import (
     SCALE,
     _colour,
     _cutout,
-    _resample,
+    _grid,
     _resize,
     _translate,
     augment,
@@ -77,10 +78,23 @@ def test_gradient_reaches_the_picture() -> None:
     assert picture.grad.abs().sum() > 0
 
 
+def test_colour_may_as_well_come_last() -> None:
+    """Ours, step by step as it is told: colour, then resampling, then the square; of many pictures or of one."""
+    pictures = torch.rand(4, 3, 24, 24, generator=torch.manual_seed(0)) * 2 - 1
+    draws = draw_views(6, 0, 4)
+    for some in (pictures, pictures[:1].expand(4, -1, -1, -1)):
+        grid = _grid(draws[:, 3:6], 24, 20)
+        told = _cutout(F.grid_sample(_colour(some, draws[:, :3]), grid, align_corners=False), draws[:, 6:])
+        assert torch.allclose(augment(some, draws, 20), told, atol=1e-5)
+    assert torch.allclose(augment(pictures[:1], draws, 20), told, atol=1e-5)
+
+
 FORMS = [augment, augment_published]
 OPERATORS = {
     "colour": lambda images, draws: _colour(images, draws[:, :3]),
-    "resample": lambda images, draws: _resample(images, draws[:, 3:6]),
+    "ours": augment,
+    "ours, larger": lambda images, draws: augment(images, draws, 11),
+    "ours, of one": lambda images, draws: augment(images[:1], draws),
     "translate": lambda images, draws: _translate(images, draws[:, 3:5]),
     "resize": lambda images, draws: _resize(images, 0.8 + 0.4 * float(draws[0, SCALE])),
     "cutout": lambda images, draws: _cutout(images, draws[:, 6:8]),

@@ -124,6 +124,37 @@ def test_a_newcomer_is_served_before_those_who_had_a_turn(make_job: Callable[...
     assert [h.job.id for h in busy.step() if isinstance(h.what, Progress)] == ["new"]
 
 
+def test_a_first_picture_waits_for_nobody(make_job: Callable[..., Job]) -> None:
+    """Until a newcomer has shown something, launches are its own; then, or after four of them, everybody's again."""
+
+    def slow(job: Job, past: Past | None) -> Ask[Found]:
+        for _ in range(9):
+            yield EncodeImages("tiny", latents(2), 8)
+        return Found((), ())
+
+    def quick(job: Job, past: Past | None) -> Ask[Found]:
+        for done in range(9):
+            yield EncodeImages("tiny", latents(1), 8)
+            if done == 1:
+                yield Progress(1, 9, np.zeros((1, 1, 3), np.uint8))
+        return Found((), ())
+
+    device = Device()
+    busy = batcher(device, lambda job, past: (quick if job.id == "quick" else slow)(job, past))
+    busy.add(make_job("old"))
+    for _ in range(4):
+        busy.step()
+    busy.add(make_job("quick"))
+    assert not [h for h in busy.step() if h.job.id == "quick"]
+    assert [h.what.preview is not None for h in busy.step() if isinstance(h.what, Progress)] == [True]
+    busy.step()
+    busy.add(make_job("mute"))
+    for _ in range(5):
+        busy.step()
+    alone, old, mute, together = [2] * 4, [1] * 2, [2] * 4, [5]
+    assert [launch.rows for launch in device.launches] == alone + old + [3] + mute + together
+
+
 def test_dropping_closes_the_coroutine(make_job: Callable[..., Job]) -> None:
     """A cancelled job's method is closed, so that its clean-up runs; the seat is free."""
     closed: list[str] = []

@@ -142,3 +142,16 @@ async def test_serving_what_is_not_here_is_refused_in_one_sentence(house: House)
     assert await asyncio.to_thread(house.start_engine().wait) == 2
     told = (house.settings.home / "processes.log").read_text(encoding="utf-8").strip().splitlines()[-1]
     assert told == "DREAMBOT_SERVES names packs among embedded, tiny; 'whales' is not here."
+
+
+async def test_a_full_engine_has_a_seat_for_a_newcomer(house: House) -> None:
+    """One person's long dream fills the room; another's ends beside it, and the first one's next has to wait."""
+    house.environ["DREAMBOT_ROOM"] = "1"
+    house.start_engine()
+    long = await house.submit(method="fusedream", parity="fusedream", steps=2_000, candidates=1)
+    await house.until(lambda e: e.kind is Kind.PROGRESSED and e.job == long.id)
+    second = await house.submit()
+    (ended,) = await house.finished([await house.submit(user="new")])
+    assert ended.state is State.COMPLETED
+    assert (await house.job(long.id)).state is State.RUNNING
+    assert (await house.job(second.id)).state is State.QUEUED

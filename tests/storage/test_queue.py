@@ -227,6 +227,16 @@ async def test_cap(queue: Queue) -> None:
     assert [job.caller.user for job in await queue.claim("owner", 2)] == ["bob"]
 
 
+async def test_a_claim_may_be_for_people_of_whom_nothing_runs(queue: Queue) -> None:
+    """With a cap of one, whoever has a job running waits, and everybody else gets one seat."""
+    for _ in range(3):
+        await queue.submit(make_request("ada"))
+    await queue.claim("owner", 1)
+    for _ in range(2):
+        await queue.submit(make_request("bob"))
+    assert [job.caller.user for job in await queue.claim("owner", 4, cap=1)] == ["bob"]
+
+
 async def test_two_engines_share(queue: Queue, db: Database, settings: StoreSettings) -> None:
     """Two engines that claim at once never get the same job."""
     for n in range(8):
