@@ -1,6 +1,7 @@
-"""Many dreams at once: `python -m tests.benchmarks.crowd [--method fusedream] [--most 16] [--times 5]`, embedded pack.
+"""Many dreams at once: `python -m tests.benchmarks.crowd [--method fusedream] [--counts 1 2 4 8 16] [--times 5]`.
 
-CPU seconds and device launches of 1, 2, 4, 8, 16 dreams together, against the same dreams one by one in the same run.
+Embedded pack: CPU seconds and device launches of 1, 2, 4, 8, 16 dreams together, against the same dreams one by one in
+the same run.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--method", default="fusedream")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--most", type=int, default=16)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--bank", type=Path, help="a home whose bank is used")
     asked = parser.parse_args()
@@ -80,7 +81,7 @@ def main() -> None:
     space = space.at(space.bank.size if space.bank is not None else 0)
     method, rows = Method(asked.method), []
     dream(runner, space, dreams(1, method, asked.steps))  # warm
-    for count in (n for n in (1, 2, 4, 8, 16) if n <= asked.most):
+    for count in asked.counts:
         alone, together = [], []
         for _ in range(asked.times):
             alone.append([dream(runner, space, [job]) for job in dreams(count, method, asked.steps)])

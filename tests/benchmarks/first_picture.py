@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,21 +33,24 @@ async def first(house: House, **params: Any) -> float:
     return done.first_image_at - done.created_at
 
 
-async def measure(home: Path, times: int, entries: int) -> list[dict[str, Any]]:
+async def measure(home: Path, times: int, entries: int, bank: Path | None) -> list[dict[str, Any]]:
     """A row a situation."""
     rows = []
+    if bank is not None:
+        shutil.copytree(bank / "cache" / "bank", home / "cache" / "bank")
     async with open_house(home, home / "no-packs", DREAMBOT_BANK=str(entries)) as house:
         house.environ["DREAMBOT_THREADS"] = "0"
         house.start_engine()
         await house.engine_ready()
         await _grown(home, entries)
         await first(house)
-        for name, params in (
-            ("idle, no bank", {"bank": False}),
-            ("idle", {}),
-            ("idle, fusedream", {"method": "fusedream", "steps": 5}),
-        ):
-            rows.append(_row(name, [await first(house, seed=seed, **params) for seed in range(times)]))
+        situations: list[tuple[str, int, dict[str, Any]]] = [
+            ("idle, no bank", times // 2, {"bank": False}),
+            ("idle", times, {}),
+            ("idle, fusedream", times // 2, {"method": "fusedream", "steps": 5}),
+        ]
+        for name, often, params in situations:
+            rows.append(_row(name, [await first(house, seed=seed, **params) for seed in range(often)]))
         crowd = [
             await house.submit(
                 f"u{i % 3}", pack="embedded", method="fusedream", steps=STEPS, seed=i, parity="fusedream", candidates=1
@@ -81,10 +85,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--entries", type=int, default=8_192)
+    parser.add_argument("--bank", type=Path, help="a home whose bank is taken instead of drawing one first")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "no-packs").mkdir()
-        rows = asyncio.run(measure(Path(folder), asked.times, asked.entries))
+        rows = asyncio.run(measure(Path(folder), asked.times, asked.entries, asked.bank))
     table(rows)
     keep("first_picture", {"entries": asked.entries, "rows": rows})
 
