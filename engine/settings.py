@@ -28,7 +28,7 @@ class EngineSettings(BaseSettings):
     checkpoint_s: float = Field(default=10.0, ge=0, description="how often a long dream's state is saved")
     engine_port: int = Field(default=0, ge=0, le=65_535, description="of this engine's metrics and health; 0: none")
     slot: str = Field(default="", description="which of several engines on one host this is: `gpu0`; a cluster sets it")
-    step_s: float = Field(default=0.25, gt=0, description="a step takes no further launch after this long")
+    step_s: float = Field(default=0.5, gt=0, description="a step takes no further launch after this long")
 
     def thread_count(self) -> int:
         """Threads to give torch."""

@@ -49,7 +49,10 @@ def dream(runner: ModelRunner, space: LatentSpace, jobs: list[Job]) -> tuple[flo
         return runner.run(launch)
 
     batcher = Batcher(
-        run=run, start=lambda j, past: METHODS[j.params.method].run(j, space, past), room=len(jobs), step_s=0.25
+        run=run,
+        start=lambda j, past: METHODS[j.params.method].run(j, space, past),
+        room=len(jobs),
+        step_s=EngineSettings().step_s,
     )
     for job in jobs:
         batcher.add(job)
