@@ -69,7 +69,7 @@ def _climbs(axes: Any, rows: Sequence[Row], column: int, unit: str) -> bool:
         at = np.linspace(0, last, 60)
         best = [[max(p[2] for p in points if p[column] <= max(x, points[0][column])) for x in at] for points in mine]
         axes.plot(at, np.median(best, axis=0), label=way)
-    axes.set(xlabel=unit, ylabel="AugCLIP on the climb's own fixed views, best so far (median)")
+    axes.set(xlabel=unit, ylabel="best AugCLIP so far, median")
     return bool(axes.lines)
 
 
