@@ -48,7 +48,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server() -> Iterator[postgres.Server]:
     """A PostgreSQL server, started for the first test that wants one."""
     if postgres.binaries() is None:
-        pytest.skip("no PostgreSQL: initdb is neither in PATH nor in /usr/lib/postgresql")
+        pytest.skip("no PostgreSQL: initdb is neither in PATH nor in /usr/lib/postgresql, or there is no user postgres")
     with postgres.serving() as running:
         yield running
 

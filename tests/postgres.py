@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import itertools
 import os
+import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -31,7 +33,9 @@ PATIENCE_S = 60.0
 
 
 def binaries() -> Path | None:
-    """The folder with initdb and postgres; None where there is no server to be had."""
+    """The folder with initdb and postgres; None where there is no server, or no user that it may run as."""
+    if os.getuid() == 0 and SERVER_USER not in (user.pw_name for user in pwd.getpwall()):
+        return None
     found = [shutil.which("initdb"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)]
     return next((Path(path).resolve().parent for path in found if path), None)
 
@@ -58,6 +62,17 @@ class Server:
         template = TEMPLATE if migrated else "template0"
         self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
+
+    def stop(self) -> None:
+        """At once, as in a crash: what was not written is recovered from the log at the next start."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def start(self) -> None:
+        """Again, at the same address with the same data."""
+        found = binaries()
+        assert found is not None
+        self.process = start(found, self.folder, self.port)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """One statement in the server's own database."""
@@ -99,12 +114,11 @@ def serving() -> Iterator[Server]:
         data, port = folder / "data", _free_port()
         made = [str(found / "initdb"), "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={SERVER_USER}"]
         subprocess.run([*_as_server(), *made, str(data)], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        process = start(found, folder, port)
+        server = Server(folder, port, start(found, folder, port))
         try:
-            yield Server(folder, port, process)
+            yield server
         finally:
-            process.send_signal(3)  # SIGQUIT: at once; nobody needs the data any more
-            process.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -124,6 +124,20 @@ async def test_killed_server_process(queue: Queue, db: Database, settings: Store
     assert (await feed.since(0))[-1].job == job.id
 
 
+async def test_server_that_crashes_and_comes_back(queue: Queue, db: Database, server: postgres.Server) -> None:
+    """While the server is down calls wait for it; what it had acknowledged before its crash is there after it."""
+    before = await queue.submit(make_request())
+    feed = Feed(db)
+    await feed.changed(0)
+    server.stop()
+    waiting = asyncio.create_task(queue.submit(make_request()))
+    assert not (await asyncio.wait({waiting}, timeout=SOON_S))[0]
+    server.start()  # on this thread: the server dies with the thread that started it
+    after = await asyncio.wait_for(waiting, 60)
+    assert {job.id for job in await queue.waiting()} == {before.id, after.id}
+    assert [event.job for event in await feed.since(0)] == [before.id, after.id]
+
+
 class Cut:
     """Ends the connection at its next commit: before the server hears of it, or after."""
 
