@@ -52,7 +52,7 @@ class Backend(Protocol):
     async def start(self, heard: Callable[[], None]) -> None: ...
     async def close(self) -> None: ...
     async def begin_reading(self, connection: AsyncConnection) -> None: ...
-    async def begin_writing(self, connection: AsyncConnection, *, alone: bool, lossy: bool) -> int: ...
+    async def begin_writing(self, connection: AsyncConnection, *, alone: bool) -> int: ...
     async def committed(self, transaction: int) -> bool: ...
     async def settled(self) -> None: ...
     async def version(self) -> int: ...
@@ -114,15 +114,15 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def write(self, *, alone: bool = True, lossy: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def write(self, *, alone: bool = True) -> AsyncIterator[AsyncConnection]:
         """A writing connection; commits at the end, or rolls back on an exception.
 
-        Nobody else writes meanwhile: BEGIN IMMEDIATE. On PostgreSQL whoever says that he needs not be `alone` only
-        waits for the rows that he changes, and what is `lossy` may be taken back by a power cut there.
+        Nobody else writes meanwhile: BEGIN IMMEDIATE. On PostgreSQL who needs not be `alone` only waits for the rows
+        that are changed.
         """
         async with self._writing if alone or self._backend.in_order else nullcontext():
             with self._trusted():
-                connection, transaction = await self._begin(alone=alone, lossy=lossy)
+                connection, transaction = await self._begin(alone=alone)
                 try:
                     yield connection
                     await self._commit(connection, transaction)
@@ -211,11 +211,11 @@ class Database:
         if not task.cancelled() and (error := task.exception()) is not None:  # the caller may be gone, the log is not
             log.debug("A store call ended with %s: %s", type(error).__name__, error)
 
-    async def _begin(self, *, alone: bool = True, lossy: bool = False) -> tuple[AsyncConnection, int]:
+    async def _begin(self, *, alone: bool = True) -> tuple[AsyncConnection, int]:
         for attempt in range(RETRIES + 1):
             connection = await self._backend.writer.connect()
             try:
-                return connection, await self._backend.begin_writing(connection, alone=alone, lossy=lossy)
+                return connection, await self._backend.begin_writing(connection, alone=alone)
             except DBAPIError as error:
                 if isinstance(self._backend.translated(error), StoreLost):
                     await connection.invalidate()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 POOLED: Mapping[str, Any] = {"pool_size": 4, "max_overflow": 0}  # connections that read, and as many that write
 SPACE, TURN, APPENDS, MIGRATION = 0x6472, 1, 2, 3  # our advisory locks in a database: a common space, and which one
 _BEGIN = (
-    f"SELECT {{turn}}pg_advisory_xact_lock_shared({SPACE}, {APPENDS}), pg_notify('{CHANNEL}', ''){{lossy}}, "
+    f"SELECT {{turn}}pg_advisory_xact_lock_shared({SPACE}, {APPENDS}), pg_notify('{CHANNEL}', ''), "
     "CAST(pg_current_xact_id() AS text)"
 )
 _APPENDING = f"""
@@ -57,6 +58,7 @@ class Postgres:
         self.reader = engine(settings, isolation_level="REPEATABLE READ", execution_options=reads, **POOLED)
         self.folders: tuple[Path, ...] = ()  # the server looks after its own disk
         self._wire = Wire(connect_arguments(settings))
+        self._lost_s = settings.lost_s
 
     async def start(self, heard: Callable[[], None]) -> None:
         """`heard` is called whenever anybody has committed, once somebody has asked for the version."""
@@ -71,16 +73,16 @@ class Postgres:
     async def begin_reading(self, connection: AsyncConnection) -> None:
         """REPEATABLE READ, READ ONLY: the dialect begins by itself."""
 
-    async def begin_writing(self, connection: AsyncConnection, *, alone: bool, lossy: bool = False) -> int:
-        """Begin, with the turn if `alone`; the transaction's number. `lossy`: a power cut may take it, so no fsync."""
+    async def begin_writing(self, connection: AsyncConnection, *, alone: bool) -> int:
+        """Begin, with the turn if `alone`; the transaction's number."""
         turn = f"pg_advisory_xact_lock({SPACE}, {TURN}), " if alone else ""
-        off = ", set_config('synchronous_commit', 'off', true)" if lossy else ""
-        row = (await connection.exec_driver_sql(_BEGIN.format(turn=turn, lossy=off))).one()
+        row = (await connection.exec_driver_sql(_BEGIN.format(turn=turn))).one()
         return int(row[-1])
 
     async def committed(self, transaction: int) -> bool:
-        """Whether a transaction whose COMMIT nobody answered has happened; asked until the server says so."""
-        while True:
+        """Whether a transaction whose COMMIT nobody answered has happened; StorageError if the server never says so."""
+        until = time.monotonic() + self._lost_s
+        while time.monotonic() < until:
             try:
                 async with self.writer.connect() as connection:
                     asked = f"SELECT pg_xact_status(CAST('{transaction}' AS xid8))"
@@ -91,6 +93,7 @@ class Postgres:
             if status != "in progress":
                 return status == "committed"
             await asyncio.sleep(0.1)
+        raise StorageError("The server did not say whether what was asked is stored.")
 
     async def settled(self) -> None:
         """Wait until every transaction has ended that may have taken an event's id by now."""

@@ -88,7 +88,7 @@ class Queue(Lookup):
     async def progress(self, job: Job, done: int, total: int, preview: str | None, score: float | None) -> None:
         """How far a running job is; LostClaim if it is no longer ours."""
         at = self._clock()
-        async with self._db.write(alone=False, lossy=True) as connection:
+        async with self._db.write(alone=False) as connection:
             row = await _held(connection, job, lock=True)
             await _must(connection, transitions.progress(row, at, shown=preview is not None))
             data = {"done": done, "total": total, "preview": preview, "score": score}

@@ -61,8 +61,8 @@ class Sqlite:
         """One state of the store from here on; ended by the pool's rollback."""
         await connection.exec_driver_sql("BEGIN")
 
-    async def begin_writing(self, connection: AsyncConnection, *, alone: bool, lossy: bool = False) -> int:
-        """BEGIN IMMEDIATE, by the hook: there is no other way to write, so `alone` and `lossy` say nothing new."""
+    async def begin_writing(self, connection: AsyncConnection, *, alone: bool) -> int:
+        """BEGIN IMMEDIATE, by the hook: there is no other way to write, so `alone` says nothing new."""
         await connection.begin()
         return 0
 
