@@ -111,19 +111,18 @@ class WeightFile:
             raise BadWeights(f"{self.path} has {size} bytes; its pack says {self.size}.")
         found = sha256_of(self.path)
         if found != self.sha256:
-            named = f" Changed since it was converted: {_changed(self.path)}." if _changed(self.path) else ""
-            raise BadWeights(f"{self.path} has sha256 {found}; its pack says {self.sha256}.{named}")
+            raise BadWeights(f"{self.path} has sha256 {found}; its pack says {self.sha256}.{_changed(self.path)}")
         return self.path
 
 
 def _changed(path: Path) -> str:
-    """The first weight that is not what it was marked with, as a person reads it; empty where none can be named."""
+    """A sentence on the first weight that is not what it was marked with; empty where none can be named."""
     try:
         names = list(changed(path))
     except (ValueError, TypeError, KeyError, OSError):  # whatever is there instead of a safetensors file
         return ""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"weight {names[0]!r}{more}" if names else ""
+    return f" Changed since it was converted: weight {names[0]!r}{more}." if names else ""
 
 
 def text_tower_digest(path: Path) -> str:
