@@ -44,12 +44,14 @@ class RayPlacement:
     async def capacity(self) -> int:
         """How many engines fit on the nodes that are there."""
         try:
-            known = await asyncio.to_thread(ray.cluster_resources)
+            return await asyncio.to_thread(self._count)
         except (RayError, ConnectionError, RuntimeError) as error:
             raise ClusterLost(_line(error)) from None
-        if not self._cpus:
-            return int(known.get("GPU", 0))
-        return sum(int(node["Resources"].get("CPU", 0)) // self._cpus for node in ray.nodes() if node["Alive"])
+
+    def _count(self) -> int:
+        there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        kind, share = ("CPU", self._cpus) if self._cpus else ("GPU", 1)
+        return sum(int(resources.get(kind, 0)) // share for resources in there)
 
     def open(self, number: int) -> RayHold:
         """An actor, placed when there is room."""
