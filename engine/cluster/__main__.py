@@ -18,7 +18,7 @@ import sys
 
 from engine.cluster.controller import Controller, Placement
 from engine.cluster.errors import ClusterLost
-from engine.cluster.token import PATIENCE, QUIET, check_token
+from engine.cluster.token import OWN_WAY, QUIET, check_token
 from storage import logs
 from storage.database import Database
 from storage.errors import UserError
@@ -48,8 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         check_token(os.environ)
         if importlib.util.find_spec("ray") is None:
             raise UserError("A cluster needs Ray, which is not installed here: `pip install 'dreambot[ray]'`.")
-        os.environ.update(QUIET)
-        os.environ.setdefault(*PATIENCE)
+        os.environ.update(OWN_WAY | os.environ | QUIET)
         if told.verb == "check":
             return _check(told.join)
         if told.verb == "node":

@@ -12,7 +12,10 @@ from storage.errors import UserError
 
 SHORTEST = 32  # characters
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is reported to anybody
-PATIENCE = ("RAY_gcs_rpc_server_reconnect_timeout_s", "20")  # nodes wait so long for a lost head; Ray's own is 60
+OWN_WAY = {  # unless somebody has set it otherwise
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # nodes wait so long for a lost head; Ray's own is 60
+    "RAY_worker_niceness": "0",  # Ray's own is 15, and an engine gives way as far as it is told (engine.giving_way)
+}
 
 
 def check_token(environ: Mapping[str, str]) -> None:

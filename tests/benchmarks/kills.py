@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import tempfile
 from pathlib import Path
 
@@ -21,12 +22,13 @@ def main() -> None:
     """Run it, print it, keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dreams", type=int, default=200)
-    parser.add_argument("--candidates", type=int, default=100)
+    parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--kills", default="engine,worker,node,controller,head")
     parser.add_argument("--fake", action="store_true", help="an engine without tensors")
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL is the store")
     parser.add_argument("--keep", action="store_true", help="write the figures to results/")
     told = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     environ = dict(FAKE) if told.fake else {}
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dreambot-", ignore_cleanup_errors=True)))

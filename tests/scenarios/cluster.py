@@ -29,7 +29,7 @@ from tests.scenarios.house import House, open_house
 log = logging.getLogger(__name__)
 
 HEAD, NODE = "127.0.0.2", "127.0.0.3"
-PATIENCE_S = 240.0
+PATIENCE_S, LONGEST_S = 240.0, 1_200.0  # for one thing to happen, and for all of it
 
 
 class Cluster:
@@ -103,7 +103,7 @@ async def open_cluster(home: Path, **environ: str) -> AsyncIterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as sockets:  # short paths
         told |= {"RAY_TMPDIR": sockets, "DREAMBOT_BANK": "0", **environ}
         async with open_house(home, home, **told) as house:
-            house.patience_s = PATIENCE_S
+            house.patience_s = LONGEST_S
             cluster = Cluster(house, port)
             cluster.up()
             try:
@@ -208,6 +208,6 @@ async def count(house: House) -> int:
 
 async def completed(house: House, at_least: int) -> None:
     """Until so many dreams are completed."""
-    async with asyncio.timeout(600):
+    async with asyncio.timeout(LONGEST_S):
         while await count(house) < at_least:
             await house.feed.changed(0.5)
