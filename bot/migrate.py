@@ -22,7 +22,8 @@ def migrate(url: str, *, json: bool) -> int:
     target = settings.model_copy(update={"store": url})
     if not target.on_server:
         raise UserError("A store is moved to postgresql+asyncpg://USER@HOST:PORT/DATABASE, and from SQLite.")
-    moved = asyncio.run(move(settings, target, open_images(settings)))
+    here = settings.model_copy(update={"images_url": None})  # pictures may move as well, to DREAMBOT_IMAGES
+    moved = asyncio.run(move(here, target, open_images(settings)))
     if json:
         for part in moved:
             emit(asdict(part))
@@ -31,6 +32,6 @@ def migrate(url: str, *, json: bool) -> int:
     card = table_card("Moved, and equal on both sides", rows, empty="", columns=("what", "count", "sha256"))
     Console().print(draw(card))
     if missing := sum(part.missing for part in moved):
-        say(f"{missing} pictures were not in {settings.images} to begin with.")
+        say(f"{missing} pictures were not in {here.images} to begin with.")
     say(f"Set DREAMBOT_STORE to that URL from now on: {settings.path} refuses every change.")
     return 0

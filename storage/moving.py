@@ -182,7 +182,9 @@ async def _pictures(old: AsyncConnection, have: ImageStore, images: ImageStore) 
         digests |= set(await old.scalars(select(handed_in).where(handed_in.is_not(None))))
     whole, count = hashlib.sha256(), 0
     for sha256 in sorted(digests):
-        content = have.read(sha256)
+        content = images.read(sha256)  # there already, or still to be brought
+        if content is None:
+            content = have.read(sha256)
         if content is None:
             continue
         images.put(content)

@@ -184,13 +184,14 @@ async def test_refused(source: StoreSettings, target: StoreSettings, server: Ser
 def test_at_the_terminal(source: StoreSettings, target: StoreSettings, tmp_path: Path) -> None:
     """`admin migrate-store` prints a line for each table and one for the pictures, and says what is wrong."""
     asyncio.run(fill(source, 1))
-    told = {"DREAMBOT_HOME": str(source.home)}
+    told = {"DREAMBOT_HOME": str(source.home), "DREAMBOT_IMAGES": f"file://{tmp_path}/shared"}
     command = [str(Path(sys.executable).with_name("dreambot")), "admin", "migrate-store"]
     run = subprocess.run([*command, str(target.store), "--json"], env=os.environ | told, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(lines) == TABLES + 1
     assert next(line["count"] for line in lines if line["what"] == "job") == 2
+    assert len(list((tmp_path / "shared").glob("??/*.png"))) == 2
     wrong = subprocess.run([*command, "sqlite:////tmp/a.db"], env=os.environ | told, capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "A store is moved to postgresql+asyncpg://" in wrong.stderr
