@@ -42,7 +42,8 @@ from storage.settings import StoreSettings
 from tests.benchmarks.common import keep, table
 from tests.postgres import Server, serving
 
-STEP_S, STEPS, ROUNDS, PEOPLE = 0.1, 20, 10, 40
+STEP_S, STEPS, ROUNDS, PEOPLE = 0.1, 20, 8, 40
+WIDE = 16  # so that one launch takes all seats: this device takes as long for one row as for eight
 SIDE, DRAWS = 64, 20
 PATIENCE_S = 300.0
 
@@ -73,7 +74,7 @@ def step(launch: Any) -> list[Any]:
 
 async def engine() -> None:
     """One engine process, until SIGTERM."""
-    store, settings, owner = StoreSettings.load(), EngineSettings(step_s=STEP_S / 2), new_owner()
+    store, settings, owner = StoreSettings.load(), EngineSettings(step_s=WIDE * STEP_S), new_owner()
     async with Database.open(store) as database:
         service = Stub(
             queue=Queue(database, store),
@@ -104,12 +105,12 @@ def requests(count: int) -> Iterator[Request]:
         yield Request(caller=caller, params=params, cost=STEPS * STEP_S / 8)
 
 
-async def measure(store: StoreSettings, count: int) -> dict[str, Any]:
+async def measure(store: StoreSettings, count: int, rounds: int) -> dict[str, Any]:
     """Dreams a second of `count` engines, from `resume` until the last of the queued is done."""
     async with Database.open(store) as database:
         queue, feed, engines = Queue(database, store), Feed(database, store.poll_s), Engines(database)
         await queue.pause()
-        jobs = [await queue.submit(request) for request in requests(count * store.room * ROUNDS)]
+        jobs = [await queue.submit(request) for request in requests(count * store.room * rounds)]
         since = await feed.head()
         children = start(count, store)
         try:
@@ -155,7 +156,7 @@ async def ended(feed: Feed, since: int, wanted: set[str]) -> None:
             return
 
 
-def run(counts: Sequence[int], server: Server | None) -> list[dict[str, Any]]:
+def run(counts: Sequence[int], rounds: int, server: Server | None) -> list[dict[str, Any]]:
     """A row for each number of engines, with what it is to one engine's; a fresh store each."""
     rows: list[dict[str, Any]] = []
     for count in counts:
@@ -164,7 +165,7 @@ def run(counts: Sequence[int], server: Server | None) -> list[dict[str, Any]]:
             store = StoreSettings(home=Path(folder), store=url, queued_limit=10**9, disk_floor_mb=0)
             if server is None:
                 upgrade(store)
-            rows.append(asyncio.run(measure(store, count)))
+            rows.append(asyncio.run(measure(store, count, rounds)))
             rows[-1]["times_one"] = rows[-1]["dreams_a_second"] / rows[0]["dreams_a_second"]
             rows[-1]["of_the_device"] = rows[-1]["dreams_a_second"] * STEPS * STEP_S / store.room / count
     return rows
@@ -176,12 +177,13 @@ def main() -> None:
     parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--postgresql", action="store_true", help="a server of its own, instead of SQLite")
     parser.add_argument("--engines", type=int, nargs="+", default=[1, 2, 8])
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often an engine's seats are filled")
     asked = parser.parse_args()
     if asked.engine:
         asyncio.run(engine())
         return
     with serving() if asked.postgresql else nullcontext() as server:
-        rows = run(asked.engines, server)
+        rows = run(asked.engines, asked.rounds, server)
     table(rows)
     kind = "postgresql" if asked.postgresql else "sqlite"
     keep(f"engines-{kind}", {"store": kind, "step_s": STEP_S, "steps": STEPS, "room": 8, "rows": rows})
