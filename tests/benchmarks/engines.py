@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
 import os
 import secrets
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -42,7 +40,7 @@ from storage.settings import StoreSettings
 from tests.benchmarks.common import keep, table
 from tests.postgres import Server, serving
 
-STEP_S, STEPS, ROUNDS, PEOPLE = 0.1, 20, 8, 40
+STEP_S, STEPS, ROUNDS, PEOPLE = 0.25, 8, 8, 40
 WIDE = 16  # so that one launch takes all seats: this device takes as long for one row as for eight
 SIDE, DRAWS = 64, 20
 PATIENCE_S = 300.0
@@ -72,9 +70,9 @@ def step(launch: Any) -> list[Any]:
     return [None] * len(launch.ops)
 
 
-async def engine() -> None:
+async def engine(store: StoreSettings) -> None:
     """One engine process, until SIGTERM."""
-    store, settings, owner = StoreSettings.load(), EngineSettings(step_s=WIDE * STEP_S), new_owner()
+    settings, owner = EngineSettings(step_s=WIDE * STEP_S), new_owner()
     async with Database.open(store) as database:
         service = Stub(
             queue=Queue(database, store),
@@ -105,47 +103,52 @@ def requests(count: int) -> Iterator[Request]:
         yield Request(caller=caller, params=params, cost=STEPS * STEP_S / 8)
 
 
-async def measure(store: StoreSettings, count: int, rounds: int) -> dict[str, Any]:
-    """Dreams a second of `count` engines, from `resume` until the last of the queued is done."""
+async def fill(store: StoreSettings, count: int) -> tuple[int, set[str]]:
+    """So many dreams in a paused queue; the last event before, and their names."""
     async with Database.open(store) as database:
-        queue, feed, engines = Queue(database, store), Feed(database, store.poll_s), Engines(database)
+        queue, since = Queue(database, store), await Feed(database).head()
         await queue.pause()
-        jobs = [await queue.submit(request) for request in requests(count * store.room * rounds)]
-        since = await feed.head()
-        children = start(count, store)
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while len(await engines.alive(store.silent_s)) < count:
-                    await feed.changed(0.2)
-                began = time.perf_counter()
-                await queue.resume()
-                await ended(feed, since, {job.id for job in jobs})
-                seconds = time.perf_counter() - began
-        finally:
-            await asyncio.to_thread(end, children)
-        states = dict.fromkeys(State, 0)
-        for job in jobs:
-            now = await queue.get(job.id)
-            assert now is not None
-            assert now.attempt == 1, f"{job.id} was claimed {now.attempt} times"
-            states[now.state] += 1
-        assert states[State.COMPLETED] == len(jobs), states
-    return {"engines": count, "dreams": len(jobs), "seconds": seconds, "dreams_a_second": len(jobs) / seconds}
+        return since, {(await queue.submit(request)).id for request in requests(count)}
 
 
-def start(count: int, store: StoreSettings) -> list[subprocess.Popen[bytes]]:
-    """So many engine processes."""
-    environ = os.environ | {"DREAMBOT_HOME": str(store.home), "DREAMBOT_STORE": store.store or ""}
-    command = [sys.executable, "-m", "tests.benchmarks.engines", "--engine"]
-    return [subprocess.Popen(command, env=environ) for _ in range(count)]
-
-
-def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Let them drain, and go."""
+def measure(store: StoreSettings, count: int, rounds: int) -> dict[str, Any]:
+    """Dreams a second of `count` engines, from `resume` until the last of the queued is done."""
+    dreams = count * store.room * rounds
+    since, jobs = asyncio.run(fill(store, dreams))
+    fork = multiprocessing.get_context("fork")  # libraries are loaded once; no thread runs here yet
+    children = [fork.Process(target=work, args=(store,)) for _ in range(count)]
     for child in children:
-        child.send_signal(signal.SIGTERM)
-    for child in children:
-        child.wait()
+        child.start()
+    try:
+        seconds = asyncio.run(watch(store, count, since, jobs))
+    finally:
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join()
+    return {"engines": count, "dreams": dreams, "seconds": seconds, "dreams_a_second": dreams / seconds}
+
+
+def work(store: StoreSettings) -> None:
+    """A child's life."""
+    asyncio.run(engine(store))
+
+
+async def watch(store: StoreSettings, count: int, since: int, jobs: set[str]) -> float:
+    """Seconds from `resume` to the end of the last dream; every one must be completed, at its first attempt."""
+    async with Database.open(store) as database, asyncio.timeout(PATIENCE_S):
+        queue, feed, engines = Queue(database, store), Feed(database, store.poll_s), Engines(database)
+        while len(await engines.alive(store.silent_s)) < count:
+            await feed.changed(0.2)
+        began = time.perf_counter()
+        await queue.resume()
+        await ended(feed, since, set(jobs))
+        seconds = time.perf_counter() - began
+        for job_id in jobs:
+            job = await queue.get(job_id)
+            assert job is not None
+            assert (job.state, job.attempt) == (State.COMPLETED, 1), job
+        return seconds
 
 
 async def ended(feed: Feed, since: int, wanted: set[str]) -> None:
@@ -165,7 +168,7 @@ def run(counts: Sequence[int], rounds: int, server: Server | None) -> list[dict[
             store = StoreSettings(home=Path(folder), store=url, queued_limit=10**9, disk_floor_mb=0)
             if server is None:
                 upgrade(store)
-            rows.append(asyncio.run(measure(store, count, rounds)))
+            rows.append(measure(store, count, rounds))
             rows[-1]["times_one"] = rows[-1]["dreams_a_second"] / rows[0]["dreams_a_second"]
             rows[-1]["of_the_device"] = rows[-1]["dreams_a_second"] * STEPS * STEP_S / store.room / count
     return rows
@@ -174,14 +177,10 @@ def run(counts: Sequence[int], rounds: int, server: Server | None) -> list[dict[
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--postgresql", action="store_true", help="a server of its own, instead of SQLite")
     parser.add_argument("--engines", type=int, nargs="+", default=[1, 2, 8])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often an engine's seats are filled")
     asked = parser.parse_args()
-    if asked.engine:
-        asyncio.run(engine())
-        return
     with serving() if asked.postgresql else nullcontext() as server:
         rows = run(asked.engines, asked.rounds, server)
     table(rows)
