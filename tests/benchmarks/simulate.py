@@ -1,4 +1,4 @@
-"""Ten thousand people on 1, 8 and 64 GPUs: `python -m tests.benchmarks.simulate [--people 10000] [--hours 6]`.
+"""Ten thousand people on 1 to 64 GPUs: `python -m tests.benchmarks.simulate [--people 10000] [--hours 6]`.
 
 A simulation, not a measurement: the order is decided by the real `storage.fairness`, on a clock that is not real.
 People come at random, half of them in the evening, and ask for a dream, sometimes for a handful; one in a thousand asks
@@ -78,7 +78,7 @@ class World:
         self.guilds = [Guild(id=number) for number in range(math.ceil(people / GUILD_SIZE))]
         self.users = [User(id=number, guild=number // GUILD_SIZE) for number in range(people)]
         self.engines = [Engine() for _ in range(gpus)]
-        self.waiting: dict[int, deque[Head]] = {}
+        self.lines: dict[int, dict[int, deque[Head]]] = {}  # who waits, by guild
         self.open: dict[int, int] = {}  # dreams of a person that wait or run
         self.turn = 0
 
@@ -92,34 +92,39 @@ class World:
             mates = self.users[user.guild * GUILD_SIZE : (user.guild + 1) * GUILD_SIZE]
             self.users[one.user] = fairness.lift(user, mates, [mate.id for mate in mates if mate.id in self.open])
         self.open[one.user] = self.open.get(one.user, 0) + one.count
-        line = self.waiting.setdefault(one.user, deque())
+        line = self.lines.setdefault(user.guild, {}).setdefault(one.user, deque())
         line.extend(Head(job=str(number + n), user=one.user, cost=one.cost) for n in range(one.count))
 
     def claim(self) -> Iterator[Head]:
         """Dreams that start now: every engine with a free seat takes what the real order gives it."""
         for engine in sorted(self.engines, key=lambda one: len(one.ends)):
-            while self.waiting and len(engine.ends) < ROOM and (head := self._next(engine)):
+            while self.lines and len(engine.ends) < ROOM and (head := self._next(engine)):
                 yield head
 
     def _next(self, engine: Engine) -> Head | None:
+        """The first of the real order: of the least served guild where somebody may, so a guild at a time is asked."""
         here = {whose for _, _, whose in engine.ends}
-        users = [
-            replace(self.users[id_], running=engine.of(id_)) if id_ in here else self.users[id_] for id_ in self.waiting
-        ]
-        guilds = [self.guilds[id_] for id_ in {user.guild for user in users}]
-        heads = {id_: (line[0],) for id_, line in self.waiting.items()}
-        for head in fairness.picks(guilds, users, heads, 1, cap=CAP):
-            self._start(engine, head)
-            return head
+        for guild in sorted((self.guilds[id_] for id_ in self.lines), key=lambda one: (one.service, one.last, one.id)):
+            line = self.lines[guild.id]
+            users = [
+                replace(self.users[id_], running=engine.of(id_)) if id_ in here else self.users[id_] for id_ in line
+            ]
+            heads = {id_: (waits[0],) for id_, waits in line.items()}
+            for head in fairness.picks([guild], users, heads, 1, cap=CAP):
+                self._start(engine, head)
+                return head
         return None
 
     def _start(self, engine: Engine, head: Head) -> None:
         user, self.turn = self.users[head.user], self.turn + 1
         self.users[user.id] = fairness.charge(user, head.cost, self.turn)
         self.guilds[user.guild] = fairness.charge(self.guilds[user.guild], head.cost, self.turn)
-        self.waiting[user.id].popleft()
-        if not self.waiting[user.id]:
-            del self.waiting[user.id]
+        line = self.lines[user.guild]
+        line[user.id].popleft()
+        if not line[user.id]:
+            del line[user.id]
+        if not line:
+            del self.lines[user.guild]
         heapq.heappush(engine.ends, (engine.work + head.cost, head.job, user.id))
 
     def finish(self, engine: Engine) -> str:
@@ -196,7 +201,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=6.0)
     parser.add_argument("--a-day", type=float, default=5.0, help="dreams a person, on average")
     parser.add_argument("--cost", type=float, default=8.0, help="GPU-seconds of a dream, on average")
-    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 16, 64])
     parser.add_argument("--seed", type=int, default=7)
     told = parser.parse_args()
     asked = arrivals(told.people, told.hours, told.a_day, told.cost, told.seed)
