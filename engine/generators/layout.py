@@ -109,9 +109,9 @@ class Checkpoint:
         return digest(weight.shape, weight.view(-1).view(torch.uint8).numpy().data) == self.changed[key]
 
     def _fits(self, key: str, put_right: Callable[[Tensor], Tensor] | None = None) -> float:
-        """How well a weight sends its own right singular vector to its left one, as a cosine; 0 where it has none."""
+        """How well a weight sends its own right singular vector to its left one, as a cosine; 0 where there is none."""
         stem = key.removesuffix("_orig")
-        if stem == key or f"{stem}_u" not in self.weights:
+        if stem == key or f"{stem}_u" not in self.weights or self.weights[key].is_meta:
             return 0.0
         weight = put_right(self.weights[key]) if put_right else self.weights[key]
         sent = weight.flatten(1) @ self.weights[f"{stem}_v"]
