@@ -21,6 +21,7 @@ VERBS = {
     "clip-figures": ("engine.training.evaluate_clip", "measure the shipped CLIPs alone"),
     "evaluate": ("engine.training.evaluate", "measure the shipped weights"),
     "export": ("engine.training.export", "write a trained generator into the pack"),
+    "looks": ("engine.training.looks", "give the shipped generator looks in colours that it lacks"),
     "pack": ("engine.training.pack", "write the pack's TOML from the exported weights"),
 }
 

@@ -30,6 +30,15 @@ def middle_shares(pictures: NDArray[np.uint8], chunk: int = 4096) -> NDArray[np.
     return np.concatenate(parts) if parts else np.zeros((0, len(COLOURS)), np.float32)
 
 
+def colour_pixels(pictures: NDArray[np.uint8], colour: str) -> NDArray[np.float32]:
+    """The pixels [n, 3] in [0, 1] of the pictures' middles that have this colour."""
+    side = pictures.shape[1]
+    low, high = side // 4, side - side // 4
+    middle = pictures[:, low:high, low:high].astype(np.float32) / np.float32(255)
+    found: NDArray[np.float32] = middle[_name(middle) == COLOURS.index(colour)]
+    return found
+
+
 def _shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     numbers = _name(pixels.astype(np.float32) / np.float32(255)).reshape(len(pixels), -1)
     counts = [(numbers == number).mean(1) for number in range(len(COLOURS))]
