@@ -172,10 +172,12 @@ def _learn_all(
     learned = {}
     for wanted in _missed(generator, of, plan):
         name = f"{world[wanted.label].name}: {wanted.colour}"
+        if name in plan["refused"]:
+            continue
         if name not in known:
             aim, own = goal(of[wanted.label], wanted, outputs, net), generator.embedding.weight.detach()
             rows, losses = learn(generator, net, aim, own.view(-1, looks, own.shape[1])[wanted.label], plan, "first")
-            best = int(losses.argmin())
+            best = plan["begin"].get(name, int(losses.argmin()))
             row, last = learn(generator, net, aim, rows[best : best + 1], plan, "then")
             log.info("%s: from look %d, loss %.3f, then %.3f", name, best, float(losses[best]), float(last[0]))
             known[name] = row[0]
