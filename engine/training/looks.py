@@ -111,11 +111,12 @@ def _losses(drawn: Tensor, net: MobileNet, aim: Goal, plan: Mapping[str, Any], r
     features = seen.pooled.float().view(-1, rows, seen.pooled.shape[1]) / aim.spread
     apart = features.mean(0) - aim.mean / aim.spread
     chance = features.var(0) / len(features)  # what a mean of so few is off by chance
-    return (
+    losses: Tensor = (
         weights["label"] * wrong.view(-1, rows).mean(0)
         + weights["colour"] * _off_colour(drawn, aim.rgb, plan).view(-1, rows).mean(0)
         + weights["feature"] * (apart.square() - chance).mean(1)
     )
+    return losses
 
 
 def _off_colour(drawn: Tensor, rgb: Tensor, plan: Mapping[str, Any]) -> Tensor:
