@@ -32,7 +32,7 @@ class EngineActor:
     async def start(self) -> Sitter:
         """Start the engine. A child whose parent dies is told to end, so no engine outlives its actor for long."""
         store = StoreSettings.load()
-        command = shlex.split(os.environ.get("DREAMBOT_CLUSTER_ENGINE", "")) or ENGINE
+        command = shlex.split(os.environ.get("DREAMBOT_CLUSTER_ENGINE", "")) or ENGINE  # tests have one without tensors
         os.environ.update(engine_environ(os.environ, self._number, self._cpus))
         store.home.mkdir(parents=True, exist_ok=True)
         with log_of(store.home, self._number).open("ab") as log:
