@@ -11,8 +11,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from engine.launches import Launch, launches, room_of
 from engine.methods import Found, Past
-from engine.ops import Ask, Launch, Op, Progress, launches, room_of
+from engine.ops import Ask, Op, Progress
 from storage.job import Job
 
 GREETED = 4  # launches before anybody else's that a job has, until it has shown a picture

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine.bank import BLOCK
 from engine.latents import Latents, LatentSpace
-from engine.ops import RUNGS, EncodeImages, Launch
+from engine.launches import Launch
+from engine.ops import RUNGS, EncodeImages
 
 ROWS = RUNGS[-1]
 

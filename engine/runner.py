@@ -18,6 +18,7 @@ from torch import Tensor
 from engine.augment import augment, draw_views
 from engine.climbing import blend_of, near_of, paste_of, slopes_of, views_of
 from engine.latents import Latents, LatentSpace
+from engine.launches import Launch
 from engine.loaded import GROUP, Device, LoadedPack, choose_device
 from engine.ops import (
     RUNGS,
@@ -31,7 +32,6 @@ from engine.ops import (
     EncodePictureViews,
     EncodeText,
     EncodeViews,
-    Launch,
     Near,
     Op,
     Paste,

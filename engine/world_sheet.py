@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from engine.ops import Launch, Pixels, Render
+from engine.launches import Launch
+from engine.ops import Pixels, Render
 from engine.packs import Pack
 from engine.runner import ModelRunner
 

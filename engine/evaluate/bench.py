@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from engine.evaluate.trials import Trial
 from engine.latents import Latents, LatentSpace
+from engine.launches import Launch
 from engine.methods import METHODS, Found, fusedream, search
 from engine.methods.found import best_of, cosines, encode_images, encode_views, published_space
 from engine.methods.target import encode_target
-from engine.ops import Ask, Blend, Climb, EncodePictureViews, EncodeViews, Launch, Progress, Tower, rung_for
+from engine.ops import Ask, Blend, Climb, EncodePictureViews, EncodeViews, Progress, Tower, rung_for
 from engine.runner import ModelRunner
 from storage.job import Candidate, Job, Method
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.batcher import Batcher
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Picture
-from engine.ops import Climb, EncodeText, Launch, Progress, Render, Slope
+from engine.ops import Climb, EncodeText, Progress, Render, Slope
 from engine.packs import Pack, find_packs
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings

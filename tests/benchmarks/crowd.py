@@ -15,8 +15,9 @@ from typing import Any
 from engine.batcher import Batcher
 from engine.codec import pixels_sha256
 from engine.latents import LatentSpace
+from engine.launches import Launch
 from engine.methods import METHODS, Found
-from engine.ops import Launch, Progress
+from engine.ops import Progress
 from engine.packs import find_packs
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from engine.batcher import Batcher
 from engine.latents import Latents
+from engine.launches import Launch
 from engine.methods import Found
 from engine.methods.found import cosines
 from engine.methods.fusedream import DEFAULT, Knobs, knobs, turned
-from engine.ops import Climb, EncodeImages, EncodeText, EncodeViews, Launch, Preprocess, Progress, Render, Tower
+from engine.ops import Climb, EncodeImages, EncodeText, EncodeViews, Preprocess, Progress, Render, Tower
 from engine.packs import find_packs
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings

@@ -15,8 +15,9 @@ import pytest
 
 from engine.batcher import Batcher, Happening
 from engine.codec import pixels_sha256
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Past
-from engine.ops import Ask, Launch, Progress
+from engine.ops import Ask, Progress
 from engine.runner import ModelRunner
 from storage.errors import UserError
 from storage.job import Job, Method, Params

@@ -10,8 +10,9 @@ import pytest
 
 from engine.batcher import Batcher, Happening
 from engine.latents import Latents
+from engine.launches import Launch, launches
 from engine.methods import Found, Past
-from engine.ops import Ask, EncodeImages, Launch, Progress, Render, launches
+from engine.ops import Ask, EncodeImages, Progress, Render
 from storage.job import Job
 
 

@@ -17,8 +17,9 @@ from engine.codec import pixels_sha256
 from engine.errors import BadWeights
 from engine.generators import gpt, vqgan
 from engine.latents import Latents
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Past, clipgen
-from engine.ops import EncodeImages, Launch, Preprocess, Progress
+from engine.ops import EncodeImages, Preprocess, Progress
 from engine.packs import Pack, find_packs, read_pack
 from engine.pair import Pair
 from engine.runner import ModelRunner, choose_device

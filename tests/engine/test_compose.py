@@ -10,8 +10,9 @@ import torch
 
 from engine.batcher import Happening
 from engine.latents import Latents
+from engine.launches import Launch
 from engine.methods import METHODS, Found, barrier
-from engine.ops import Blend, EncodeText, Launch, Paste
+from engine.ops import Blend, EncodeText, Paste
 from engine.pasting import paste, pyramid_distance, seam
 from engine.runner import ModelRunner
 from storage.errors import UserError

@@ -13,11 +13,12 @@ import torch
 from engine.batcher import Happening
 from engine.codec import pixels_sha256
 from engine.latents import Latents
+from engine.launches import Launch
 from engine.methods import METHODS, Found
 from engine.methods.found import published_space
 from engine.methods.fusedream import DEFAULT, PUBLISHED, rate_at, start
 from engine.methods.mixture import Adam, Mixture
-from engine.ops import Climb, EncodeImages, EncodeText, EncodeViews, Launch, Op, Preprocess, Progress, Render, Slope
+from engine.ops import Climb, EncodeImages, EncodeText, EncodeViews, Op, Preprocess, Progress, Render, Slope
 from engine.rng import rng_for
 from engine.runner import ModelRunner
 from storage.job import Job, Method, Parity

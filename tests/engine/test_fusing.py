@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.latents import LatentSpace
-from engine.ops import Climb, EncodeImages, EncodeViews, Launch, Op, Render, Tower
+from engine.launches import Launch
+from engine.ops import Climb, EncodeImages, EncodeViews, Op, Render, Tower
 from engine.packs import find_packs
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings

@@ -9,10 +9,11 @@ import pytest
 
 from engine.batcher import Happening
 from engine.latents import Latents
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Past, inversion
 from engine.methods.fusedream import DEFAULT, begin
 from engine.methods.target import encode_target
-from engine.ops import EncodePicture, Launch, Near, Op, Pixels, Progress, Render, Slope
+from engine.ops import EncodePicture, Near, Op, Pixels, Progress, Render, Slope
 from engine.runner import ModelRunner
 from storage.errors import UserError
 from storage.job import Job, Method, Parity

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Past
-from engine.ops import Climb, Launch, Progress, Saved
+from engine.ops import Climb, Progress, Saved
 from engine.runner import ModelRunner
 from storage.job import Job, Method
 

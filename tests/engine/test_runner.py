@@ -10,7 +10,8 @@ import torch
 
 from engine.clip import Clip
 from engine.errors import BadWeights
-from engine.ops import EncodeImages, EncodeText, EncodeViews, Launch, Render, Tower
+from engine.launches import Launch
+from engine.ops import EncodeImages, EncodeText, EncodeViews, Render, Tower
 from engine.packs import ClipSpec, Pack
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings

@@ -11,10 +11,11 @@ import pytest
 from engine.batcher import Happening
 from engine.codec import pixels_sha256
 from engine.latents import Latents
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Past
 from engine.methods.found import best_of
 from engine.methods.search import lean, slots
-from engine.ops import EncodeImages, EncodeText, Launch, Preprocess
+from engine.ops import EncodeImages, EncodeText, Preprocess
 from engine.runner import ModelRunner
 from storage.job import By, Image, Job, Method, Parity, State
 from storage.recipe import digest

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from engine.batcher import Happening
+from engine.launches import Launch
 from engine.methods import METHODS, Found, Past
 from engine.methods.target import Target, encode_target
-from engine.ops import EncodePicture, EncodeText, Floats, Launch, Render
+from engine.ops import EncodePicture, EncodeText, Floats, Render
 from engine.runner import ModelRunner
 from storage.errors import UserError
 from storage.job import Job, Method

@@ -10,7 +10,8 @@ import torch
 
 from engine.climbing import CLIMBERS
 from engine.latents import LatentSpace
-from engine.ops import Climb, EncodeImages, Launch, Op, Slope
+from engine.launches import Launch
+from engine.ops import Climb, EncodeImages, Op, Slope
 from engine.packs import find_packs
 from engine.runner import ModelRunner, choose_device
 from engine.settings import EngineSettings
