@@ -98,12 +98,12 @@ class Feed:
         """The count of moves, as soon as it is not `seen`, or after `limit_s`."""
         loop = asyncio.get_running_loop()
         until = None if limit_s is None else loop.time() + limit_s
-        while await self._look() == seen:
+        while True:
+            wake = self._wake  # before looking: what commits meanwhile ends the nap
             left = self._poll_s if until is None else min(self._poll_s, until - loop.time())
-            if left <= 0:
-                break
-            await self._nap(left)
-        return self._moves
+            if await self._look() != seen or left <= 0:
+                return self._moves
+            await self._nap(wake, left)
 
     async def _look(self) -> int:
         version = await self._db.shielded(self._db.replayed(self._db.data_version))
@@ -112,8 +112,7 @@ class Feed:
             self._moves += 1
         return self._moves
 
-    async def _nap(self, seconds: float) -> None:
-        wake = self._wake
+    async def _nap(self, wake: asyncio.Event, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await wake.wait()
