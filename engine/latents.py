@@ -19,6 +19,7 @@ from engine.rng import Rng, rng_for
 from storage.job import Candidate
 
 NAMED = 0.3  # how much nearer a label is whose word stands in the prompt
+ALIAS = {"grey": "gray"}  # of a colour
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,6 +106,7 @@ class LatentSpace:
     bank_size: int = 0
     bank: Bank | None = None
     clamp: float | None = None  # instead of the truncation: z is cut to it, not drawn again
+    look_colours: tuple[str, ...] = ()  # (classes,) the colour that leads in a class's pictures, or ""; or not known
 
     def at(self, bank_size: int) -> LatentSpace:
         """This space with candidates from a bank of that size, or none for 0."""
@@ -130,6 +132,18 @@ class LatentSpace:
         best = np.full(len(self.labels), -1.0)
         np.maximum.at(best, self.word_labels, cosines + lift)
         return best
+
+    def tinted(self, said: str) -> NDArray[np.bool_]:
+        """Which classes (classes,) have the look of a colour that the prompt names; not where it is a thing's own name.
+
+        A red panda is no panda in red, and "an orange" no colour.
+        """
+        named = {ALIAS.get(word, word) for word in _plain(said).split()}
+        for word in self.words:
+            named -= set(_plain(word).split()) if _plain(word) in _plain(said) else set()
+        if not self.look_colours:
+            return np.zeros(len(self.class_embeddings), bool)
+        return np.array([colour in named for colour in self.look_colours])
 
     def _named(self, prompt: str) -> NDArray[np.bool_]:
         """Which words (words,) stand in a prompt."""

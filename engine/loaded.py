@@ -163,6 +163,7 @@ class LoadedPack:
             word_embeddings=embeddings,
             word_labels=np.array([index for index, _ in words], dtype=np.int64),
             variants=pack.variants,
+            look_colours=tuple(look for label in pack.labels for look in label.looks),
             truncation=pack.truncation,
             z_scale=pack.z_scale,
             outside_below=pack.outside_below,

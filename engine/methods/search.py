@@ -42,6 +42,7 @@ PREPROCESS: Mapping[Parity | None, Preprocess] = {
     Parity.FUSEDREAM: Preprocess.FUSEDREAM,
 }
 LEAN = 0.03  # of the log of a label's share, added to the score where candidates are ranked
+TINT = 0.1  # added to the score in the ranking where a look has the colour that the prompt names
 SHOWN = 3  # so many nearest things are named where a prompt lies outside the world
 
 
@@ -53,6 +54,7 @@ def recipe(job: Job, space: LatentSpace, past: Past | None) -> Mapping[str, Any]
 def drawn(job: Job, space: LatentSpace) -> dict[str, Any]:
     """What decides the candidates."""
     prior: dict[str, Any] = {"sharpness": SHARPNESS, "alike": ALIKE, "slots": SLOTS, "named": NAMED, "lean": LEAN}
+    prior |= {"tint": TINT} if space.look_colours else {}
     if job.params.parity is not None:
         prior = {"template": TEMPLATE} if job.params.parity is Parity.CSC2516 else {"clamp": CLAMP}
     asked = {"seed": job.params.seed, "candidates": job.params.candidates, "top_k": top_k(job, space)}
@@ -97,11 +99,12 @@ def score(job: Job, space: LatentSpace, target: Target, *, first: int = 0, total
     scored = Scored(space.similarities(target.said, text, target.unsaid))
     allowed = yield from labels(job, space, scored.similarity, text)
     rung = rung_of(space, asked.candidates)
+    tinted = space.tinted(target.said)
     shown, preview = None, None
     for some in plan(space, asked.seed, allowed, asked.candidates, first):
         classes, embeddings = yield from embedded(space, asked.seed, allowed, some, rung)
         scored.candidates += candidates(space, some.numbers, classes, embeddings, text)
-        leaning = lean(allowed, len(space.labels))[classes // space.variants]
+        leaning = lean(allowed, len(space.labels))[classes // space.variants] + TINT * tinted[classes]
         ranks = yield from ranked(job, space, allowed, some.numbers, rung, text)
         scored.ranks += (cosines(embeddings, text) + leaning).tolist() if ranks is None else ranks
         best = scored.candidates[scored.best]

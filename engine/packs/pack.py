@@ -14,10 +14,14 @@ from storage.recipe import canonical
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A thing the generator can draw, with the words people type for it."""
+    """A thing the generator can draw, with the words people type for it.
+
+    `looks` is the colour that leads in each variant's pictures, "" where none does; or empty.
+    """
 
     name: str
     synonyms: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ class Pack:
         decisive |= {name: part.sha256 for name, part in (("vqgan", self.vqgan), ("gpt", self.gpt)) if part}
         decisive |= {"z_scale": self.z_scale} if self.z_scale != 1 else {}
         decisive |= {"options": dict(self.options)} if self.options else {}
+        looks = [list(label.looks) for label in self.labels]
+        decisive |= {"looks": looks} if any(looks) else {}
         return hashlib.sha256(canonical(decisive).encode()).hexdigest()
 
     @property

@@ -50,7 +50,7 @@ class _Reading:
             licence=_text(raw, "licence"),
             architecture=_known(raw["architecture"]),
             resolution=int(raw["resolution"]),
-            labels=self.labels(raw["labels"]),
+            labels=self.labels(raw["labels"], int(raw.get("variants", 1))),
             labels_file=self.labels_file if raw["labels"] == IMAGENET else None,
             generator=self.optional(raw, "generator"),
             vqgan=self.optional(raw, "vqgan"),
@@ -73,14 +73,14 @@ class _Reading:
         """Where a pull writes ImageNet's names."""
         return self.kept / "imagenet.labels.json"
 
-    def labels(self, raw: Any) -> tuple[Label, ...]:
+    def labels(self, raw: Any, variants: int) -> tuple[Label, ...]:
         """The TOML's own, or ImageNet's; none before these have been pulled."""
         if isinstance(raw, str):
             if raw != IMAGENET:
                 raise ValueError(f'labels is "{IMAGENET}" or a list of tables, not {raw!r}')
             found = json.loads(self.labels_file.read_text(encoding="utf-8")) if self.labels_file.is_file() else []
             raw = [{"name": name, "synonyms": words} for name, words in found]
-        labels = tuple(Label(entry["name"], tuple(entry.get("synonyms", ()))) for entry in raw)
+        labels = tuple(_label(entry, variants) for entry in raw)
         if len({label.name for label in labels}) != len(labels):
             raise ValueError("two labels have the same name")
         return labels
@@ -128,6 +128,13 @@ def _options(raw: dict[str, Any]) -> dict[str, float | bool]:
     options: dict[str, float | bool] = raw.get("options", {})
     _only(options, OPTIONS[raw["architecture"]], f"[options] of {raw['architecture']}")
     return options
+
+
+def _label(entry: dict[str, Any], variants: int) -> Label:
+    label = Label(entry["name"], tuple(entry.get("synonyms", ())), tuple(entry.get("looks", ())))
+    if label.looks and len(label.looks) != variants:
+        raise ValueError(f"label {label.name!r} has {len(label.looks)} looks; the pack says {variants} variants")
+    return label
 
 
 def _only(raw: dict[str, Any], known: frozenset[str], where: str) -> None:

@@ -55,15 +55,21 @@ class Goal:
 
 
 def lacking(
-    photographs: NDArray[np.float64], drawn: NDArray[np.float64], least: float, lack: float, most: int
+    photographs: NDArray[np.float64], looks: NDArray[np.float64], least: float, lack: float, most: int
 ) -> list[Wanted]:
-    """At most `most` colours a label, the most missed first; both arrays are shares [labels, colours]."""
+    """At most `most` colours a label, the most missed first: shares of photographs (labels, colours), and of each look.
+
+    `looks` is (labels, looks, colours). A colour lacks where a label's looks show it in too few pictures, or where it
+    leads in most pictures of none of them, so that nobody can ask for it.
+    """
     found = []
-    for label, (have, show) in enumerate(zip(photographs, drawn, strict=True)):
+    for label, (have, each) in enumerate(zip(photographs, looks, strict=True)):
+        show, leads = each.mean(0), (each > 0.5).any(0)
         missed = [
             number
             for number in np.argsort(show - have, kind="stable")
-            if COLOURS[number] not in SHADES and have[number] >= least and show[number] < lack * have[number]
+            if COLOURS[number] not in SHADES and have[number] >= least
+            if show[number] < lack * have[number] or not leads[number]
         ]
         found += [Wanted(label, COLOURS[number]) for number in missed[:most]]
     return found
@@ -129,13 +135,13 @@ def _off_colour(drawn: Tensor, rgb: Tensor, plan: Mapping[str, Any]) -> Tensor:
 
 
 def widened(generator: EmbeddedGenerator, learned: Mapping[Wanted, Tensor], variants: int) -> EmbeddedGenerator:
-    """The generator with `variants` looks a class: its own, the learned, and its own again where too few."""
+    """The generator with `variants` looks a class: its own, the learned, and its last again where too few."""
     shape = generator.shape
     known = generator.embedding.weight.detach().view(len(shape.classes), shape.variants, -1)
     rows = []
     for label, own in enumerate(known):
         new = [row for wanted, row in learned.items() if wanted.label == label]
-        rows += [*own, *new, *own][:variants]
+        rows += [*own, *new, *own.flip(0)][:variants]
     wider = EmbeddedGenerator(replace(shape, variants=variants))
     wider.load_state_dict(generator.state_dict() | {"embedding.weight": torch.stack(rows)})
     return wider
@@ -191,13 +197,11 @@ def _learn_all(
 
 def _missed(generator: EmbeddedGenerator, of: Sequence[NDArray[np.uint8]], plan: Mapping[str, Any]) -> list[Wanted]:
     looks, count = generator.shape.variants, plan["drawn"]
+    drawn = paint(generator, torch.arange(generator.shape.rows).repeat_interleave(count), plan["seed"])
+    pixels = ((drawn + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    show = np.stack([_shares(of_a_look) for of_a_look in pixels.reshape(-1, count, *pixels.shape[1:])])
     have = np.stack([_shares(pictures) for pictures in of])
-    show = []
-    for label in range(len(of)):
-        drawn = paint(generator, torch.arange(count) % looks + label * looks, plan["seed"])
-        pixels = ((drawn + 1) * 127.5).round().clamp(0, 255).byte()
-        show.append(_shares(pixels.permute(0, 2, 3, 1).numpy()))
-    return lacking(have, np.stack(show), plan["least"], plan["lack"], plan["variants"] - looks)
+    return lacking(have, show.reshape(len(of), looks, -1), plan["least"], plan["lack"], plan["variants"] - looks)
 
 
 def _shares(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:

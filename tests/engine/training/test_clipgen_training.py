@@ -216,11 +216,11 @@ def test_the_packs_toml_has_the_pair_that_is_there(tmp_path: Path, album: Album)
         (tmp_path / "embedded" / file.name).symlink_to(file)
     for name in ("vqgan", "gpt"):
         (tmp_path / "embedded" / f"{name}.safetensors").unlink(missing_ok=True)
-    without = pack.write(tmp_path / "embedded", 0.66)
+    without = pack.write(tmp_path / "embedded", 0.66, ())
     assert "[gpt]" not in without
     train_vqgan.export(tmp_path / "codes", tmp_path / "embedded")
     train_gpt.export(tmp_path / "tokens", TOKENS, tmp_path / "embedded")
-    (tmp_path / "embedded.toml").write_text(pack.write(tmp_path / "embedded", 0.66))
+    (tmp_path / "embedded.toml").write_text(pack.write(tmp_path / "embedded", 0.66, ()))
     written = read_pack(tmp_path / "embedded.toml")
     written.verify()
     assert written.drawing.heads == 2
