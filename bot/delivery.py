@@ -26,9 +26,7 @@ from storage.rescue import new_owner
 log = logging.getLogger(__name__)
 
 LONGEST_RETRY_S = 300.0
-EDITS_S = (
-    10.0  # edits a second of all channels together: a platform's limits, and our core, are there for answers first
-)
+EDITS_S = 10.0  # edits a second of all channels together: limits and our core are there for answers first
 IDLE_S = 1.0  # a letter whose retry is due is found this late at most
 TAKEN_S = 30.0  # a bot that stands still for so long while it sends a letter loses it to another bot
 
